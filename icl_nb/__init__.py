@@ -1,0 +1,41 @@
+"""icl_nb: what a transformer does when it classifies in context."""
+
+import os
+
+# Before torch loads. The matrices here are small: a second thread gains nothing, and where other work holds the cores
+# it slows a step a hundredfold. Run processes side by side instead, or set the variable yourself.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from icl_nb.checkpoints import available, describe, load, save
+from icl_nb.evaluation import Comparison, Report, compare, evaluate, predict, score
+from icl_nb.models import DenseTransformer, EquivariantTransformer
+from icl_nb.oracle import BASELINES, baseline_predict, bayes_posterior, bayes_predict
+from icl_nb.symmetry import assert_equivariant, equivariance_error, equivariance_errors
+from icl_nb.tasks import Batch, LinearTask
+from icl_nb.training import History, train
+
+__all__ = [
+    "BASELINES",
+    "Batch",
+    "Comparison",
+    "DenseTransformer",
+    "EquivariantTransformer",
+    "History",
+    "LinearTask",
+    "Report",
+    "assert_equivariant",
+    "available",
+    "baseline_predict",
+    "bayes_posterior",
+    "bayes_predict",
+    "compare",
+    "describe",
+    "equivariance_error",
+    "equivariance_errors",
+    "evaluate",
+    "load",
+    "predict",
+    "save",
+    "score",
+    "train",
+]

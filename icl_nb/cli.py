@@ -1,0 +1,240 @@
+"""The command `icl-nb`: it parses, calls the package, and prints. `python -m icl_nb` is the same."""
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from dataclasses import asdict, fields
+
+import torch
+from tqdm import tqdm
+
+from icl_nb.checkpoints import KINDS, RECIPES, SHIPPED, available, describe, load, retrain, save
+from icl_nb.evaluation import evaluate, predict, score
+from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
+from icl_nb.tasks import LinearTask
+from icl_nb.training import SYMMETRIES, train
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 where it went well, 2 where the input was wrong, with one line that says what."""
+    options = _parser().parse_args(arguments)
+    try:
+        rows = options.run(options)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"icl-nb {options.command}: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print_table(rows)
+    return 0
+
+
+def run_train(options) -> list[dict]:
+    model = _build(options, options.depth, options.heads, options.seed)
+    task = _task(options)
+    history = train(model, task, **_training(options), seed=options.seed, progress=not options.json)
+    report = evaluate(model, task, n_tasks=options.n_tasks)
+    if options.out:
+        save(
+            model,
+            options.out,
+            task=asdict(task),
+            training=_training(options) | {"seed": options.seed},
+            evaluation=asdict(report),
+        )
+    return [{"model": str(options.out or options.kind), "seconds": round(history.seconds, 1), **asdict(report)}]
+
+
+def run_evaluate(options) -> list[dict]:
+    """The model beside the oracle and the baselines, on the same tasks."""
+    model = load(options.checkpoint, device=options.device)
+    batch = _task(options).sample(options.n_tasks, seed=options.seed, n_queries=options.n_queries)
+    if (batch.x.shape[2], batch.n_classes) != (model.n_features, model.n_classes):
+        if not hasattr(model, "resized"):
+            raise ValueError(
+                f"{options.checkpoint} reads d={model.n_features}, K={model.n_classes} alone: its weights are dense"
+            )
+        model = model.resized(batch.x.shape[2], batch.n_classes)
+
+    predictors = {options.checkpoint: lambda: predict(model, batch)}
+    if options.baselines:
+        predictors["bayes"] = lambda: bayes_predict(batch).log()
+        predictors |= {name: lambda name=name: baseline_predict(batch, name).log() for name in BASELINES}
+    rows = []
+    for name, call in tqdm(predictors.items(), desc="evaluate", disable=True if options.json else None):
+        started = time.perf_counter()
+        report = score(call(), batch)
+        rows.append({"model": name, "seconds": round(time.perf_counter() - started, 1), **asdict(report)})
+    return rows
+
+
+def run_bench(options) -> list[dict]:
+    """Milliseconds of what the book spends its time on."""
+    task = _task(options)
+    batch = task.sample(96, n_queries=16)
+    model = _build(options, options.depth, options.heads, seed=0)
+    jobs = {
+        "sample 96 tasks x 16 queries": lambda: task.sample(96, n_queries=16),
+        "forward pass": lambda: torch.no_grad()(model)(batch.x.to(model.device), batch.context_y.to(model.device)),
+        "training step": lambda: train(model, task, steps=1, progress=False),
+        "oracle, 96 tasks x 16 queries": lambda: bayes_predict(batch),
+        **{f"baseline {name}, 96 tasks": lambda name=name: baseline_predict(batch, name) for name in BASELINES},
+    }
+    rows = []
+    for name, job in tqdm(jobs.items(), desc="bench", disable=True if options.json else None):
+        job()
+        times = []
+        for _ in range(options.repeats):
+            started = time.perf_counter()
+            job()
+            times.append(1000 * (time.perf_counter() - started))
+        rows.append(
+            {"what": name, "ms_best": round(min(times), 2), "ms_median": round(sorted(times)[len(times) // 2], 2)}
+        )
+    return rows
+
+
+def run_sweep(options) -> list[dict]:
+    """Train every combination of depth, heads and seed; one row each, written as soon as it is there."""
+    task, rows = _task(options), []
+    grid = list(itertools.product(options.depths, options.head_counts, options.seeds))
+    for depth, heads, seed in tqdm(grid, desc="sweep", disable=True if options.json else None):
+        model = _build(options, depth, heads, seed)
+        history = train(model, task, **_training(options), seed=seed, progress=False)
+        report = evaluate(model, task, n_tasks=options.n_tasks)
+        parameters = sum(p.numel() for p in model.parameters())
+        row = {
+            "depth": depth,
+            "heads": heads,
+            "seed": seed,
+            "parameters": parameters,
+            "seconds": round(history.seconds, 1),
+        }
+        rows.append(row | asdict(report))
+        if options.out:
+            with open(options.out, "a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+    return rows
+
+
+def run_checkpoints(options) -> list[dict]:
+    """List the shipped checkpoints, or re-create them from their recipes."""
+    if options.retrain:
+        retrain(options.names or None, folder=options.folder, jobs=options.jobs, progress=not options.json)
+    if unknown := sorted(set(options.names) - set(available())):
+        raise ValueError(f"no checkpoint named {', '.join(unknown)}; there are {', '.join(available())}")
+    rows = []
+    for name in options.names or available():
+        content = describe(name)
+        evaluation, training = content["about"]["evaluation"], content["about"]["training"]
+        size = {key: content["config"][key] for key in ("depth", "heads")}
+        rows.append(
+            {"name": name, "kind": content["kind"], **size, "training_seconds": training["seconds"], **evaluation}
+        )
+    return rows
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="icl-nb", description="In-context classification by transformers, opened up.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, run, help):
+        sub = commands.add_parser(
+            name, help=help, description=help, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        sub.set_defaults(run=run)
+        sub.add_argument("--json", action="store_true", help="print JSON and draw no bar")
+        return sub
+
+    sub = command("train", run_train, "train one model and evaluate it")
+    _add_task(sub), _add_model(sub), _add_training(sub)
+    sub.add_argument("--depth", type=int, default=8, help="layers L")
+    sub.add_argument("--heads", type=int, default=1, help="heads a layer, H")
+    sub.add_argument("--seed", type=int, default=0, help="of the weights and of the tasks")
+    sub.add_argument("--n-tasks", type=int, default=8000, help="tasks to evaluate on")
+    sub.add_argument("--out", help="write the model to this .safetensors file")
+
+    sub = command("evaluate", run_evaluate, "evaluate a checkpoint, beside the oracle and the baselines if asked")
+    sub.add_argument("checkpoint", help="a name that `icl-nb checkpoints` lists, or a .safetensors file")
+    _add_task(sub)
+    sub.add_argument("--n-tasks", type=int, default=8000, help="tasks to evaluate on")
+    sub.add_argument("--n-queries", type=int, default=16, help="queries a task")
+    sub.add_argument("--seed", type=int, default=1, help="of the tasks")
+    sub.add_argument("--baselines", action="store_true", help="add the Bayes oracle and the classical baselines")
+    sub.add_argument("--device", default="cpu", help="cpu, cuda, ...")
+
+    sub = command("bench", run_bench, "time sampling, the forward pass, a training step, the oracle and the baselines")
+    _add_task(sub), _add_model(sub)
+    sub.add_argument("--depth", type=int, default=8, help="layers L")
+    sub.add_argument("--heads", type=int, default=1, help="heads a layer, H")
+    sub.add_argument("--repeats", type=int, default=5, help="timed runs of each")
+
+    sub = command("sweep", run_sweep, "train over a grid of depths, heads and seeds")
+    _add_task(sub), _add_model(sub), _add_training(sub)
+    sub.add_argument("--depths", type=int, nargs="+", default=[4, 8, 16], help="layers")
+    sub.add_argument("--head-counts", type=int, nargs="+", default=[1], help="heads a layer")
+    sub.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds")
+    sub.add_argument("--n-tasks", type=int, default=4000, help="tasks to evaluate on")
+    sub.add_argument("--out", help="append each row to this file, a JSON object a line")
+
+    sub = command("checkpoints", run_checkpoints, "list the shipped checkpoints, or re-create them")
+    sub.add_argument("names", nargs="*", metavar="NAME", help="which; all by default")
+    sub.add_argument(
+        "--retrain", action="store_true", help=f"re-create them from their recipes ({len(RECIPES)} in all)"
+    )
+    sub.add_argument("--folder", default=SHIPPED, help="where retrained checkpoints go")
+    sub.add_argument("--jobs", type=int, default=2, help="processes side by side")
+    return parser
+
+
+def _add_task(sub) -> None:
+    for option in fields(LinearTask):
+        flag = "--" + option.name.replace("_", "-")
+        sub.add_argument(
+            flag, type=type(option.default), default=option.default, help=f"of the task, see LinearTask.{option.name}"
+        )
+
+
+def _add_model(sub) -> None:
+    sub.add_argument("--kind", choices=KINDS, default="equivariant", help="what the weights may be")
+    sub.add_argument("--scalars", type=int, choices=(4, 12), default=12, help="scalars a head of an equivariant model")
+    sub.add_argument("--device", default="cpu", help="cpu, cuda, ...")
+
+
+def _add_training(sub) -> None:
+    sub.add_argument("--steps", type=int, default=4000, help="optimiser steps")
+    sub.add_argument("--batch-size", type=int, default=96, help="tasks a step")
+    sub.add_argument("--train-queries", type=int, default=16, help="queries a task in training")
+    sub.add_argument("--learning-rate", type=float, default=1e-2, help="its peak")
+    sub.add_argument(
+        "--symmetry", choices=[s for s in SYMMETRIES if s], help="impose it on dense weights while training"
+    )
+
+
+def _task(options) -> LinearTask:
+    return LinearTask(**{option.name: getattr(options, option.name) for option in fields(LinearTask)})
+
+
+def _build(options, depth: int, heads: int, seed: int):
+    extra = {"scalars": options.scalars} if options.kind == "equivariant" else {}
+    return KINDS[options.kind](options.n_features, options.n_classes, depth, heads, seed=seed, **extra).to(
+        options.device
+    )
+
+
+def _training(options) -> dict:
+    names = ("steps", "batch_size", "learning_rate", "symmetry")
+    return {name: getattr(options, name) for name in names} | {"n_queries": options.train_queries}
+
+
+def _print_table(rows: list[dict]) -> None:
+    if not rows:
+        return
+    cells = [[f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    table = [list(rows[0]), *cells]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

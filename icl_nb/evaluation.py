@@ -1,0 +1,154 @@
+"""Scores of predictors and comparisons between them, with standard errors that know which queries share a context."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from icl_nb.tasks import Batch, LinearTask, check_count
+
+Predictor = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Report:
+    """How well a predictor does; `*_se` are standard errors over tasks."""
+
+    accuracy: float
+    accuracy_se: float
+    cross_entropy: float
+    cross_entropy_se: float
+    n_tasks: int
+    n_queries: int
+
+    def __str__(self) -> str:
+        return (
+            f"accuracy {self.accuracy:.4f} ± {self.accuracy_se:.4f}, "
+            f"cross-entropy {self.cross_entropy:.4f} ± {self.cross_entropy_se:.4f}"
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How alike two predictors are on the same queries.
+
+    Arguments:
+        agreement: share of queries that both give the same class, and its standard error over tasks.
+        correlation: of the centred logits, over all queries and classes.
+        divergence: mean total variation between the two class distributions, 0 to 1.
+        max_difference: largest difference of a centred logit.
+    """
+
+    agreement: float
+    agreement_se: float
+    correlation: float
+    divergence: float
+    max_difference: float
+
+
+def score(logits: Tensor, batch: Batch) -> Report:
+    r"""Accuracy and cross-entropy, :math:`-\log \mathrm{softmax}(\text{logits})_{y}`, against the answers of a batch.
+
+    Arguments:
+        logits: `(B, K)` or `(B, q, K)`; log-probabilities serve as well.
+        batch: whose `query_y` are the answers.
+
+    Raises:
+        ValueError: the shape does not fit the batch, or a logit is NaN.
+
+    Example:
+        >>> batch = LinearTask().sample(1000)
+        >>> report = score((batch.query_x @ batch.w.mT).double(), batch)
+        >>> report.accuracy
+        1.0
+    """
+    logits = _by_query(logits, batch)
+    right = (logits.argmax(-1) == batch.query_y).double().mean(-1)  # (B,)
+    loss = -logits.log_softmax(-1).gather(-1, batch.query_y[..., None]).mean((1, 2))  # (B,)
+    return Report(*_mean_and_error(right), *_mean_and_error(loss), len(batch), batch.n_queries)
+
+
+def compare(ours: Tensor, theirs: Tensor, batch: Batch) -> Comparison:
+    """Compare two sets of logits on the queries of a batch; see `Comparison`.
+
+    Arguments:
+        ours: `(B, K)` or `(B, q, K)`.
+        theirs: likewise.
+
+    Raises:
+        ValueError: a shape does not fit the batch, or a logit is NaN.
+
+    Example:
+        >>> batch = LinearTask().sample(10)
+        >>> logits = torch.randn(10, 3)
+        >>> compare(logits, logits + 1, batch).agreement
+        1.0
+    """
+    ours, theirs = _by_query(ours, batch), _by_query(theirs, batch)
+    same = (ours.argmax(-1) == theirs.argmax(-1)).double().mean(-1)
+    centred = [logits - logits.mean(-1, keepdim=True) for logits in (ours, theirs)]
+    return Comparison(
+        *_mean_and_error(same),
+        torch.corrcoef(torch.stack([logits.flatten() for logits in centred]))[0, 1].item(),
+        (ours.softmax(-1) - theirs.softmax(-1)).abs().sum(-1).mean().item() / 2,
+        (centred[0] - centred[1]).abs().max().item(),
+    )
+
+
+@torch.no_grad()
+def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
+    """Logits of a model for all queries of a batch, `(B, q, K)`, float64 on the CPU.
+
+    The batch is cast to the model's dtype and moved to its device, in pieces that fit in a processor's cache.
+
+    Arguments:
+        model: takes `x (B, n + q, d)` and `y (B, n)`, gives `(B, K)` or `(B, q, K)`.
+        batch_size: tasks a piece.
+    """
+    dtype, device = getattr(model, "dtype", batch.x.dtype), getattr(model, "device", batch.x.device)
+    pieces = []
+    for start in range(0, len(batch), batch_size):
+        piece = batch[start : start + batch_size].to(dtype=dtype, device=device)
+        pieces.append(_by_query(model(piece.x, piece.context_y), piece).cpu())
+    return torch.cat(pieces)
+
+
+def evaluate(model: Predictor, task: LinearTask, *, n_tasks: int = 8000, seed: int = 1, n_queries: int = 16) -> Report:
+    """Accuracy and cross-entropy of a model on fresh tasks.
+
+    Arguments:
+        model: takes `x (B, n + q, d)` and `y (B, n)`, gives logits `(B, K)` or `(B, q, K)`.
+        task: where the tasks come from.
+        n_tasks: B.
+        seed: of the tasks; training draws from other streams, whatever its seed.
+        n_queries: q. Queries that share a context are not independent: the standard errors are over tasks.
+
+    Raises:
+        ValueError: a count is too small, or the model does not fit the task.
+
+    Example:
+        >>> from icl_nb import EquivariantTransformer
+        >>> report = evaluate(EquivariantTransformer(), LinearTask(), n_tasks=100)
+        >>> 0 <= report.accuracy <= 1, report.n_tasks
+        (True, 100)
+    """
+    check_count("n_tasks", n_tasks, 2)
+    batch = task.sample(n_tasks, seed=seed, n_queries=n_queries)
+    return score(predict(model, batch), batch)
+
+
+def _by_query(logits: Tensor, batch: Batch) -> Tensor:  # (B, q, K), float64
+    expected = (len(batch), batch.n_queries, batch.n_classes)
+    if (
+        tuple(logits.shape) not in (expected, (expected[0], expected[2]))
+        or logits.numel() != torch.Size(expected).numel()
+    ):
+        raise ValueError(f"logits have shape {tuple(logits.shape)}; for this batch they must be {expected}")
+    if logits.isnan().any():
+        raise ValueError("a logit is NaN")
+    return logits.reshape(expected).double()
+
+
+def _mean_and_error(values: Tensor) -> tuple[float, float]:
+    return values.mean().item(), (values.std() / len(values) ** 0.5).item()

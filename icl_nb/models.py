@@ -1,0 +1,227 @@
+r"""Attention-only softmax transformers that classify in context.
+
+One layer serves all models; they differ in where its matrices come from. With tokens :math:`z_i = (x_i, u_i)`,
+:math:`u_i = e_{y_i} - 1/K` for a labelled point and 0 for the query,
+
+.. math:: z_i \leftarrow z_i + \sum_h V_h \sum_j \mathrm{softmax}_j(z_i^T M_h z_j)\, z_j
+
+where j runs over the context: everyone reads the context, nobody reads a query. The logits are a scale times the label
+block of the query after the last layer.
+
+Letters: B tasks, N = n + q points, D = d + K, L layers, H heads.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from icl_nb.symmetry import COORDINATES, assemble, project
+from icl_nb.tasks import check_count, check_prompt
+
+
+def attention_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """One layer.
+
+    Arguments:
+        z: tokens, `(B, N, D)`, the context first.
+        n_context: n.
+        m: score matrices, `(H, D, D)`.
+        v: value matrices, `(H, D, D)`.
+
+    Returns:
+        the tokens after the layer, `(B, N, D)`, and the attention that moved them, `(B, H, N, n)`.
+    """
+    batch, points, size = z.shape
+    heads = len(m)
+    context = z[:, :n_context]
+    # All heads in one product: a batch of small ones, one a head, takes half as long again.
+    queries = (z @ m.transpose(0, 1).reshape(size, heads * size)).reshape(batch, points * heads, size)
+    attention = (queries @ context.mT).softmax(-1)  # (B, N H, n)
+    averages = (attention @ context).reshape(batch, points, heads * size)
+    moved = z + averages @ v.transpose(1, 2).reshape(heads * size, size)
+    return moved, attention.reshape(batch, points, heads, n_context).transpose(1, 2)
+
+
+class InContextTransformer(nn.Module):
+    """What dense and equivariant models share: embedding, layers, read-out. Subclasses give `weights()`.
+
+    Arguments:
+        n_features: d.
+        n_classes: K.
+        depth: layers L.
+        heads: heads a layer, H.
+        seed: of the initial weights.
+
+    Raises:
+        ValueError: a count is too small.
+    """
+
+    def __init__(self, n_features: int = 5, n_classes: int = 3, depth: int = 8, heads: int = 1, *, seed: int = 0):
+        super().__init__()
+        check_count("n_features", n_features, 1)
+        check_count("n_classes", n_classes, 2)
+        check_count("depth", depth, 1)
+        check_count("heads", heads, 1)
+        self.n_features, self.n_classes, self.depth, self.heads = n_features, n_classes, depth, heads
+        self.scale = nn.Parameter(torch.tensor(5.0))
+
+    @property
+    def config(self) -> dict:
+        """The keyword arguments that build a model of this shape."""
+        names = ("n_features", "n_classes", "depth", "heads")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.scale.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.scale.device
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Score and value matrices of all layers, each `(L, H, D, D)`."""
+        raise NotImplementedError
+
+    def embed(self, x: Tensor, y: Tensor) -> Tensor:
+        """Tokens `(B, N, D)` of points `x (B, N, d)` whose first n have labels `y (B, n)`; the rest get u = 0.
+
+        Raises:
+            ValueError: the prompt is not as `forward` describes.
+        """
+        check_prompt(x, y, self.n_classes)
+        if x.shape[2] != self.n_features:
+            raise ValueError(f"x has {x.shape[2]} features; this model reads {self.n_features}")
+        if x.dtype != self.dtype:
+            raise ValueError(f"x is {x.dtype} and the model {self.dtype}; cast one of them")
+        u = x.new_zeros(*x.shape[:2], self.n_classes)
+        labelled = y >= 0
+        one_hot = nn.functional.one_hot(y.clamp(min=0), self.n_classes).to(x.dtype)
+        u[:, : y.shape[1]] = labelled[..., None] * (one_hot - 1 / self.n_classes)
+        return torch.cat([x, u], -1)
+
+    def layer(self, level: int, z: Tensor, n_context: int) -> tuple[Tensor, Tensor]:
+        """Layer `level` on tokens `(B, N, D)`: the tokens after it, and its attention `(B, H, N, n)`."""
+        m, v = self.weights()
+        return attention_layer(z, n_context, m[level], v[level])
+
+    def forward(self, x: Tensor, y: Tensor, *, weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Logits of the queries.
+
+        Arguments:
+            x: points, the queries last, `(B, n + q, d)`, in the model's dtype.
+            y: labels of the first n, `(B, n)`, int64, -1 for an unlabelled point.
+            weights: matrices to use in place of the model's own `weights()`.
+
+        Returns:
+            `(B, K)` for one query, `(B, q, K)` for several; they do not see each other.
+
+        Raises:
+            ValueError: shapes, dtypes or labels are not as above, a value is not finite, or no point is labelled.
+        """
+        z = self.embed(x, y)
+        for m, v in zip(*(self.weights() if weights is None else weights), strict=True):
+            z, _ = attention_layer(z, y.shape[1], m, v)
+        logits = self.scale * z[:, y.shape[1] :, self.n_features :]
+        return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    @torch.no_grad()
+    def trajectory(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """All that moves: the tokens before and after each layer, `(L + 1, B, N, D)`, attention, `(L, B, H, N, n)`."""
+        tokens, attentions = [self.embed(x, y)], []
+        for m, v in zip(*self.weights(), strict=True):
+            z, attention = attention_layer(tokens[-1], y.shape[1], m, v)
+            tokens.append(z)
+            attentions.append(attention)
+        return torch.stack(tokens), torch.stack(attentions)
+
+
+class DenseTransformer(InContextTransformer):
+    r"""Nothing imposed: every entry of every :math:`M_h` and :math:`V_h` is free, :math:`2 L H (d + K)^2` in all.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> batch = LinearTask().sample(4)
+        >>> DenseTransformer(depth=2)(batch.x, batch.y[:, :-1]).shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(self, n_features: int = 5, n_classes: int = 3, depth: int = 8, heads: int = 1, *, seed: int = 0):
+        super().__init__(n_features, n_classes, depth, heads)
+        # The start of the equivariant model, so that the two differ in what they may learn, plus noise in every entry.
+        start = EquivariantTransformer(n_features, n_classes, depth, heads, seed=seed)
+        shape = (depth, heads, n_features + n_classes, n_features + n_classes)
+        generator = torch.Generator().manual_seed(seed)
+        m, v = (part.detach() + 0.02 * torch.randn(shape, generator=generator) for part in start.weights())
+        self.m, self.v = nn.Parameter(m), nn.Parameter(v)
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        return self.m, self.v
+
+    @torch.no_grad()
+    def projected(self) -> "DenseTransformer":
+        """A copy whose matrices are replaced by their nearest commuting ones."""
+        other = copy.deepcopy(self)
+        for part in (other.m, other.v):
+            part.copy_(project(part, self.n_features, self.n_classes))
+        return other
+
+
+class EquivariantTransformer(InContextTransformer):
+    r"""Equivariant by construction: each matrix is given by its coordinates in the commutant.
+
+    .. math:: M_{lh} = \sum_c m_{lhc} B_c, \qquad V_{lh} = \sum_c v_{lhc} B_c
+
+    Arguments:
+        scalars: free scalars a head. 12: all coordinates of M and V. 4: the identities alone,
+            :math:`M = \alpha I_d \oplus \beta I_K`, :math:`V = \gamma I_d \oplus \delta I_K`.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> batch = LinearTask().sample(4)
+        >>> model = EquivariantTransformer(n_features=5, n_classes=3, depth=8, heads=1)
+        >>> model(batch.x, batch.y[:, :-1]).shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(
+        self,
+        n_features: int = 5,
+        n_classes: int = 3,
+        depth: int = 8,
+        heads: int = 1,
+        scalars: int = 12,
+        *,
+        seed: int = 0,
+    ):
+        super().__init__(n_features, n_classes, depth, heads)
+        if scalars not in (4, 12):
+            raise ValueError(f"scalars={scalars!r}; it must be 12 (all coordinates) or 4 (the identities alone)")
+        self.scalars = scalars
+        names = COORDINATES if scalars == 12 else ("I_d", "I_K")
+        self.register_buffer("kept", torch.tensor([COORDINATES.index(name) for name in names]), persistent=False)
+        generator = torch.Generator().manual_seed(seed)
+        m, v = 0.02 * torch.randn(2, depth, heads, len(names), generator=generator)
+        # Every point looks a little at what resembles it; values start small, so that depth starts as a near identity.
+        m[..., [names.index("I_d"), names.index("I_K")]] += 0.5
+        self.m, self.v = nn.Parameter(m), nn.Parameter(v)
+
+    @property
+    def config(self) -> dict:
+        return super().config | {"scalars": self.scalars}
+
+    def coordinates(self) -> tuple[Tensor, Tensor]:
+        """The coordinates of M and of V, each `(L, H, 6)`, in the order of `COORDINATES`."""
+        full = [part.new_zeros(*part.shape[:2], len(COORDINATES)) for part in (self.m, self.v)]
+        return tuple(zero.index_copy(2, self.kept, part) for zero, part in zip(full, (self.m, self.v), strict=True))
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        m, v = self.coordinates()
+        return assemble(m, self.n_features, self.n_classes), assemble(v, self.n_features, self.n_classes)
+
+    def resized(self, n_features: int, n_classes: int) -> "EquivariantTransformer":
+        """The same scalars at another d and K: the coordinates do not know the size of their blocks."""
+        other = EquivariantTransformer(n_features, n_classes, self.depth, self.heads, self.scalars)
+        other.load_state_dict(self.state_dict())
+        return other.to(dtype=self.dtype, device=self.device)

@@ -1,0 +1,389 @@
+"""What can be known at best: the Bayes predictor of a task, and the classical classifiers beside it.
+
+Letters as in `tasks`, and R runs: the Markov chains of all tasks side by side, run `c * B + b` being chain c of task b.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import linprog
+from scipy.special import softmax
+from sklearn.covariance import ledoit_wolf
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+
+from icl_nb.tasks import UNLABELLED, Batch, check_count
+
+SEGMENTS = 6  # stretches a chain is cut into; the spread of their means gives its error
+R_HAT_LIMIT = 1.1  # a task whose chains disagree by more has not converged
+FLOOR = 1e-12  # least lead of a label at a sampled W, points scaled to 1: far above rounding, far below any cone met
+SEEK_SWEEPS = 60  # sweeps that look for a first W; linear programs settle what they leave (under 2 % of runs at n=40)
+CHUNK = 2**16  # context points times runs that are worked on together, so that they stay in a core's cache
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What the sampler found, and how well.
+
+    Arguments:
+        probs: posterior predictive probabilities, `(B, K)` for one query per task and `(B, q, K)` for more.
+        standard_error: Monte-Carlo standard error of each of them, from the segments of all chains; same shape.
+        r_hat: split R-hat of the class indicators of all queries of a task, `(B,)`: 1 where chains agree, `inf` where
+            each is stuck.
+    """
+
+    probs: Tensor
+    standard_error: Tensor
+    r_hat: Tensor
+
+
+def bayes_predict(batch: Batch, *, sweeps: int = 400, burn_in: int = 100, chains: int = 2, seed: int = 0) -> Tensor:
+    """Posterior predictive probabilities alone, `(B, K)` or `(B, q, K)`; see `bayes_posterior`.
+
+    Warns:
+        RuntimeWarning: R-hat exceeds 1.1 on more than 2 % of the tasks.
+
+    Example:
+        >>> from icl_nb.tasks import LinearTask
+        >>> batch = LinearTask(n_points=40, n_features=5, n_classes=3).sample(8, seed=0, n_queries=30)
+        >>> probs = bayes_predict(batch)
+        >>> probs.shape, bool(((probs.argmax(-1) == batch.query_y).float().mean() > 0.85))
+        (torch.Size([8, 30, 3]), True)
+    """
+    posterior = bayes_posterior(batch, sweeps=sweeps, burn_in=burn_in, chains=chains, seed=seed)
+    failed = posterior.r_hat > R_HAT_LIMIT
+    if failed.double().mean() > 0.02:
+        warnings.warn(
+            f"R-hat exceeds {R_HAT_LIMIT} on {int(failed.sum())} of {len(batch)} tasks (largest {posterior.r_hat.max():.2f}): "
+            f"the chains have not converged in burn_in={burn_in}, sweeps={sweeps}; raise both",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return posterior.probs
+
+
+def bayes_posterior(batch: Batch, *, sweeps: int = 400, burn_in: int = 100, chains: int = 2, seed: int = 0) -> Posterior:
+    r"""The optimal predictor of a task: Gibbs sampling of the version-space cone.
+
+    .. math:: p(y_* = c) = P(\arg\max_k \langle w_k, x_* \rangle = c \mid \arg\max_k \langle w_k, x_j \rangle = y_j
+        \; \forall j), \quad w_1, \dots, w_K \sim N(0, I_d)
+
+    Neither `batch.w` nor the labels of the queries are read. With label noise eta the conditions hold for an unknown
+    part of the points, see `sample_w`. The work is done in float64 where `batch.x` lies.
+
+    Arguments:
+        batch: the tasks.
+        sweeps: sweeps over all K d coordinates that are kept, per chain. The standard error falls as 1/sqrt(sweeps): at
+            n=40, d=5, K=3 it is 0.014 for 400 (root mean square), and 0.025 with a tenth of the labels wrong; there the
+            chains need 1,600 and a burn-in of 400 to agree on all but 0.3 % of the tasks.
+        burn_in: sweeps that are dropped first.
+        chains: independent chains per task, started apart from each other.
+        seed: of the chains; the same seed gives the same result on the same device.
+
+    Raises:
+        ValueError: labels that no linear classifier gives although `batch.noise` is 0, noise at which labels tell
+            nothing or the contrary (eta >= (K - 1)/K), or counts too small (sweeps < 6).
+
+    Source: truncated Gaussians by Gibbs sampling, Geweke (1991); split R-hat, Gelman et al. (2013), section 11.4.
+
+    Example:
+        >>> from icl_nb.tasks import LinearTask
+        >>> batch = LinearTask(n_points=10, n_features=2, n_classes=3).sample(4, seed=0)
+        >>> posterior = bayes_posterior(batch, sweeps=100)
+        >>> posterior.probs.shape, posterior.r_hat.shape, bool(posterior.standard_error.max() < 0.2)
+        (torch.Size([4, 3]), torch.Size([4]), True)
+    """
+    check_count("sweeps", sweeps, SEGMENTS)
+    check_count("burn_in", burn_in, 0)
+    check_count("chains", chains, 1)
+    most = (batch.n_classes - 1) / batch.n_classes
+    if batch.noise >= most:
+        raise ValueError(f"noise={batch.noise} leaves nothing to learn from {batch.n_classes} classes; it must lie below {most:.4g}")
+    generator = torch.Generator(device=batch.x.device).manual_seed(seed)
+    size = max(1, CHUNK // (chains * batch.context_y.shape[1]))
+    means = [_segment_means(batch, start, size, sweeps, burn_in, chains, generator) for start in range(0, len(batch), size)]
+    means = torch.cat(means, dim=2)  # (chains, SEGMENTS, B, q, K)
+    error = means.flatten(0, 1).std(0) / (chains * SEGMENTS) ** 0.5
+    query = 0 if batch.n_queries == 1 else slice(None)
+    results = means.mean((0, 1))[:, query], error[:, query], split_r_hat(means, sweeps)
+    return Posterior(*(result.to(batch.x.dtype) for result in results))
+
+
+def split_r_hat(means: Tensor, sweeps: int) -> Tensor:
+    r"""Split R-hat of class indicators, the variances of all queries and classes of a task added up.
+
+    .. math:: \hat R^2 = \frac{L - 1}{L} + \frac{\sum \mathrm{Var}(\bar p)}{\sum \mathrm{E}[\bar p (1 - \bar p)] \, L / (L - 1)}
+
+    over half chains of length L with means p. The sum over queries and classes keeps rare classes from raising alarms.
+
+    Arguments:
+        means: share of each class in each segment of each chain, `(chains, segments, B, q, K)`, segments even.
+        sweeps: length of a chain.
+    """
+    length = sweeps / 2
+    halves = means.unflatten(1, (2, -1)).mean(2).flatten(0, 1)
+    within = (halves * (1 - halves)).mean(0).sum((-2, -1)) * length / (length - 1)
+    between = halves.var(0).sum((-2, -1))
+    return torch.where(between == 0, 1.0, ((length - 1) / length + between / within).sqrt())
+
+
+def _segment_means(
+    batch: Batch, start: int, size: int, sweeps: int, burn_in: int, chains: int, generator: torch.Generator
+) -> Tensor:
+    """Share of each class in each segment of the chains of the tasks from `start` on, (chains, SEGMENTS, tasks, q, K)."""
+    part = batch[start : start + size]
+    x, queries = (points.double().permute(2, 1, 0).repeat(1, 1, chains) for points in (part.context_x, part.query_x))
+    w = sample_w(x, part.context_y.T.repeat(1, chains), part.n_classes, part.noise, burn_in, generator)
+    counts = queries.new_zeros(SEGMENTS, part.n_classes, *queries.shape[1:])
+    try:
+        for sweep in range(sweeps):
+            scores = (next(w)[:, :, None] * queries).sum(1)  # (K, q, R)
+            counts[sweep * SEGMENTS // sweeps] += scores == scores.amax(0)
+    except Inseparable as error:
+        raise ValueError(
+            f"the labels of task {start + error.run % len(part)} are not those of any linear classifier without intercept; "
+            "if labels may be wrong, give the batch their noise"
+        ) from None
+    means = counts / counts.sum(1, keepdim=True)  # a tie between classes, as at a query of zeros, is shared out
+    return means.unflatten(-1, (chains, -1)).permute(3, 0, 4, 2, 1)
+
+
+class Inseparable(Exception):
+    def __init__(self, run: int):
+        self.run = run
+
+
+def sample_w(
+    x: Tensor, y: Tensor, n_classes: int, noise: float, burn_in: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    r"""Class vectors from the posterior of R runs, `(K, d, R)` after every sweep; the same tensor each time.
+
+    .. math:: w_{kf} \mid \text{rest} \sim N(0, 1) \text{ on } w_{kf} - \Big( \frac{1}{\max_j r_j}, \frac{1}{\min_j r_j} \Big),
+        \quad r_j = x_{jf} / g_j
+
+    where g_j is the score of class k at point j less the score at which the point would change sides. A bound whose
+    extremum has the wrong sign is absent.
+
+    Label noise: with probability 1 - K eta/(K-1) a label is the right one, or else it is any of the K. Which it was is
+    sampled too: a point whose label is right under W is released for the moment with probability
+    eta / ((K-1)(1-eta)), a point whose label is wrong always, and the others are constraints. During the first half of
+    the burn-in the first probability falls from 1, so that no chain locks on to its first errors.
+
+    Arguments:
+        x: context points, `(d, n, R)`, float64.
+        y: their labels, `(n, R)`; -1 binds nothing.
+        noise: eta. At 0 every point binds, and the first sample already meets all constraints.
+
+    Raises:
+        Inseparable: with the number of a run whose constraints no W meets, if noise is 0.
+    """
+    binding = (y != UNLABELLED) & (x != 0).any(0)
+    x = x / torch.where(binding, x.abs().amax(0), 1.0)  # the side a point is on does not depend on its length
+    own = y == torch.arange(n_classes, device=y.device)[:, None, None]  # (K, n, R)
+    w = torch.randn(n_classes, len(x), x.shape[-1], dtype=x.dtype, device=x.device, generator=generator)
+    if noise == 0:
+        _enter_cone(w, x, binding, own, generator)
+    release = noise / ((n_classes - 1) * (1 - noise))
+    for sweep in range(burn_in):
+        _sweep(w, x, binding, own, generator, release=release ** min(1, (sweep + 1) / (0.5 * burn_in)) if noise else 0.0)
+    while True:
+        _sweep(w, x, binding, own, generator, release=release)
+        yield w
+
+
+def _sweep(
+    w: Tensor, x: Tensor, binding: Tensor, own: Tensor, generator: torch.Generator, release: float = 0.0, floor: Tensor | float = FLOOR
+) -> None:
+    """Redraw each coordinate of w once, in place; `floor` is the least lead of a label over its rivals."""
+    uniform = torch.rand(w.shape, dtype=w.dtype, device=w.device, generator=generator)
+    scores = _scores(w, x)
+    label_score = (scores * own).sum(0)
+    for k in range(len(w)):
+        # The point's side of its threshold: above the best rival if it is of class k, below its own class if not.
+        mine, score = own[k], scores[k].clone()
+        rival = scores.index_fill_(0, torch.tensor(k, device=w.device), -torch.inf).amax(0)
+        above, below = score - rival, score - label_score
+        if release:
+            right = torch.where(mine, above > 0, (below < 0) & (label_score >= rival))
+            chance = torch.rand(score.shape, dtype=w.dtype, device=w.device, generator=generator)
+            gap = torch.where(mine, above, below).masked_fill_(~(binding & right & (chance >= release)), torch.inf)
+        else:
+            # Clamped, for a point that rounding took across its threshold would be held on the wrong side.
+            gap = torch.where(mine, (above - floor).clamp_(min=1e-15), (below + floor).clamp_(max=-1e-15))
+            gap.masked_fill_(~binding, torch.inf)
+        score.zero_()
+        for f in range(len(x)):
+            old = w[k, f]
+            ratio = x[f] / gap
+            lower = old - ratio.amax(0).clamp_(min=1e-300).reciprocal_()
+            upper = old - ratio.amin(0).clamp_(max=-1e-300).reciprocal_()
+            new = truncated_normal(lower, upper, uniform[k, f])
+            gap.addcmul_(x[f], new - old)
+            score.addcmul_(x[f], new)
+            w[k, f] = new
+        scores[k] = score
+        label_score = torch.where(mine, score, label_score)
+
+
+def _scores(w: Tensor, x: Tensor) -> Tensor:
+    return (w[:, :, None] * x).sum(1)  # (K, n, R)
+
+
+def truncated_normal(lower: Tensor, upper: Tensor, uniform: Tensor) -> Tensor:
+    r"""Standard normal draws on [lower, upper] by inversion, from uniform draws.
+
+    .. math:: \Phi^{-1} \big( \Phi(a) + u \, (\Phi(b) - \Phi(a)) \big)
+
+    An interval on the right is mirrored: only in its lower tail does Phi keep its digits. Beyond 38 standard deviations,
+    where Phi underflows, the draw is the end nearest to 0.
+    """
+    flip = lower + upper > 0
+    low, high = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
+    below, above = (0.5 * torch.erfc(bound * -(0.5**0.5)) for bound in (low, high))  # torch's ndtr has no lower tail
+    draw = torch.special.ndtri(below + uniform * (above - below)).clamp(low.clamp(min=-38), high)
+    return torch.where(flip, -draw, draw)
+
+
+def _enter_cone(w: Tensor, x: Tensor, binding: Tensor, own: Tensor, generator: torch.Generator) -> None:
+    """Move w, in place, to where every label leads: sweeps that may not deepen the worst violation, then linear programs.
+
+    Starting from the prior keeps the chains of a task apart, as R-hat needs.
+    """
+    for sweep in range(SEEK_SWEEPS + 1):
+        scores = _scores(w, x)
+        lead = (scores * own).sum(0) - scores.masked_fill(own, -torch.inf).amax(0)
+        worst = torch.where(binding, lead, torch.inf).amin(0)
+        if (worst >= FLOOR).all():
+            return
+        if sweep < SEEK_SWEEPS:
+            _sweep(w, x, binding, own, generator, floor=worst.clamp(max=FLOOR))
+    seed = int(torch.randint(2**31, (), device=w.device, generator=generator))
+    random = np.random.default_rng(seed)
+    for run in (worst < FLOOR).nonzero()[:, 0].tolist():
+        keep = binding[:, run]
+        found = _solve_cone(x[:, keep, run].T.cpu().numpy(), own[:, keep, run].T.cpu().numpy(), random)
+        if found is None:
+            raise Inseparable(run)
+        w[:, :, run] = torch.from_numpy(found)
+
+
+def _solve_cone(x: np.ndarray, own: np.ndarray, random: np.random.Generator) -> np.ndarray | None:
+    """W (K, d) of the length a normal draw has, in the cone of points x (n, d) and label indicators (n, K), or None.
+
+    Maximises the least lead of the labels inside a random box, a different point of the cone for each run.
+    """
+    point, rival = np.nonzero(~own)
+    leads = (own[point].astype(float) - np.eye(own.shape[1])[rival])[:, :, None] * x[point][:, None]  # (n (K-1), K, d)
+    constraints = np.column_stack([-leads.reshape(len(point), -1), np.ones(len(point))])
+    objective = np.append(np.zeros(constraints.shape[1] - 1), -1)
+    bounds = [(-b, b) for b in random.uniform(0.2, 1, len(objective) - 1)] + [(0, None)]
+    options = {"primal_feasibility_tolerance": 1e-10}
+    solution = linprog(objective, constraints, np.zeros(len(point)), bounds=bounds, method="highs", options=options)
+    w = solution.x[:-1].reshape(leads.shape[1:])
+    w = w - w.mean(0)
+    w *= w.size**0.5 / max(np.linalg.norm(w), 1e-300)
+    return w if (leads * w).sum((1, 2)).min() > FLOOR else None
+
+
+BASELINES = ("logistic", "lda", "centroid", "knn", "prior")
+
+
+def baseline_predict(batch: Batch, name: str, **options) -> Tensor:
+    r"""Class probabilities of the queries from a classical classifier, fitted to each context alone.
+
+    - `logistic`: scikit-learn's multinomial `LogisticRegression` without intercept, C=10; with two classes in the context
+      it is the binary model, whose penalty on the difference of the two rows is twice as strong.
+    - `lda`: softmax of `log p_c + <x, S^-1 m_c> - <m_c, S^-1 m_c>/2`, S the pooled within-class covariance; where the
+      context has too few points for S to be regular (n - K < d) it is the Ledoit-Wolf estimate.
+    - `centroid`: nearest class mean; its probabilities are the softmax of minus half the squared distances.
+    - `knn`: scikit-learn's `KNeighborsClassifier`, 5 neighbours or all there are.
+    - `prior`: class frequencies of the context.
+
+    A class that the context lacks has probability 0, save that a context of one class is answered with that class.
+
+    Arguments:
+        batch: the tasks; unlabelled points are left out.
+        name: one of `BASELINES`.
+        options: for `logistic` and `knn`, passed on to scikit-learn.
+
+    Returns:
+        `(B, K)` for one query per task and `(B, q, K)` for more.
+
+    Raises:
+        ValueError: unknown name or option, or an option out of range.
+
+    Example:
+        >>> from icl_nb.tasks import LinearTask
+        >>> batch = LinearTask(n_points=40, n_features=5, n_classes=3).sample(100, seed=0, n_queries=30)
+        >>> for name in BASELINES:
+        ...     hits = baseline_predict(batch, name).argmax(-1) == batch.query_y
+        ...     print(f"{name:8} {hits.float().mean():.2f}")
+        logistic 0.90
+        lda      0.85
+        centroid 0.81
+        knn      0.73
+        prior    0.37
+    """
+    if name not in BASELINES:
+        raise ValueError(f"no baseline is called {name!r}; there are {', '.join(BASELINES)}")
+    if options and name not in ("logistic", "knn"):
+        raise ValueError(f"{name} takes no options, and was given {', '.join(options)}")
+    predict = {"logistic": _logistic, "lda": _lda, "centroid": _centroid, "knn": _knn, "prior": _prior}[name]
+    points, labels, queries = (tensor.cpu().numpy() for tensor in (batch.context_x.double(), batch.context_y, batch.query_x.double()))
+    probs = np.zeros((len(batch), batch.n_queries, batch.n_classes))
+    for b, seen in enumerate(labels != UNLABELLED):
+        classes, y = np.unique(labels[b, seen], return_inverse=True)
+        probs[b, :, classes] = 1.0 if len(classes) == 1 else predict(points[b, seen], y, queries[b], options).T
+    return torch.from_numpy(probs[:, 0] if batch.n_queries == 1 else probs).to(batch.x)
+
+
+# Each takes points (n, d), labels 0..C-1 that all occur, queries (q, d), options; and returns probabilities (q, C).
+
+
+def _logistic(x: np.ndarray, y: np.ndarray, queries: np.ndarray, options: dict) -> np.ndarray:
+    model = _build(LogisticRegression, {"C": 10.0, "fit_intercept": False, "max_iter": 1000} | options)
+    with warnings.catch_warnings():  # separable data under a large C: the direction is found long before the length
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(x, y).predict_proba(queries)
+
+
+def _knn(x: np.ndarray, y: np.ndarray, queries: np.ndarray, options: dict) -> np.ndarray:
+    options = {"n_neighbors": 5} | options
+    if isinstance(options["n_neighbors"], int):
+        options["n_neighbors"] = min(options["n_neighbors"], len(x))
+    return _build(KNeighborsClassifier, options).fit(x, y).predict_proba(queries)
+
+
+def _build(estimator: type, options: dict):
+    try:
+        return estimator(**options)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _class_means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.stack([x[y == c].mean(0) for c in range(y.max() + 1)])
+
+
+def _lda(x: np.ndarray, y: np.ndarray, queries: np.ndarray, options: dict) -> np.ndarray:
+    means = _class_means(x, y)
+    residual = x - means[y]
+    regular = len(x) - len(means) >= x.shape[1]
+    covariance = residual.T @ residual / len(x) if regular else ledoit_wolf(residual, assume_centered=True)[0]
+    if not covariance.any():  # every class is a single point: nothing tells one direction from another
+        covariance = np.eye(x.shape[1])
+    slope = means @ np.linalg.pinv(covariance, rcond=1e-12, hermitian=True)
+    return softmax(np.log(np.bincount(y) / len(y)) + queries @ slope.T - 0.5 * (slope * means).sum(1), axis=1)
+
+
+def _centroid(x: np.ndarray, y: np.ndarray, queries: np.ndarray, options: dict) -> np.ndarray:
+    return softmax(-0.5 * ((queries[:, None] - _class_means(x, y)) ** 2).sum(-1), axis=1)
+
+
+def _prior(x: np.ndarray, y: np.ndarray, queries: np.ndarray, options: dict) -> np.ndarray:
+    return np.tile(np.bincount(y) / len(y), (len(queries), 1))
