@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from icl_nb.checkpoints import available, describe, load, save
-from icl_nb.evaluation import Comparison, Report, compare, evaluate, predict, score
+from icl_nb.evaluation import Comparison, Report, compare, evaluate, mean_agreement, predict, score, yardsticks
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_posterior, bayes_predict
 from icl_nb.symmetry import assert_equivariant, equivariance_error, equivariance_errors
@@ -34,8 +34,10 @@ __all__ = [
     "equivariance_errors",
     "evaluate",
     "load",
+    "mean_agreement",
     "predict",
     "save",
     "score",
     "train",
+    "yardsticks",
 ]

@@ -4,9 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from scipy import stats
 from torch import Tensor
 
+from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
 from icl_nb.tasks import Batch, LinearTask, check_count
+
+LEAST_PROBABILITY = 1e-3
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
 
@@ -96,6 +100,53 @@ def compare(ours: Tensor, theirs: Tensor, batch: Batch) -> Comparison:
     )
 
 
+def mean_agreement(ours: Tensor, theirs: Tensor | None = None) -> tuple[float, float]:
+    r"""Mean agreement between the models of two families, or within one, with an interval that knows the seeds.
+
+    .. math:: \hat a = \operatorname{mean}_{s, t}\, a_{st}, \qquad
+        \mathrm{se}^2 = \tfrac{S - 1}{S} \sum_s (\hat a_{-s} - \bar a_{-})^2 \; (+ \text{ the same over } t)
+
+    where :math:`a_{st}` is the share of queries on which model s of one family and model t of the other choose the same
+    class. Pairs that share a model are not independent: the jackknife leaves out one seed with all its pairs.
+
+    Arguments:
+        ours: classes chosen by each model of a family, `(S, *)`, S >= 3.
+        theirs: those of another family, `(T, *)`. By default the pairs are those of different models within `ours`.
+
+    Returns:
+        the mean, and the half-width of its 95 % interval (Student's t, degrees of freedom of the smaller family).
+
+    Raises:
+        ValueError: fewer than three models in a family, or shapes that do not fit.
+
+    Source: the jackknife of a U-statistic, Arvesen (1969).
+
+    Example:
+        >>> votes = torch.tensor([[0, 1, 2, 0], [0, 1, 2, 1], [0, 1, 2, 0]])
+        >>> mean_agreement(votes)[0]
+        0.8333333333333334
+    """
+    within = theirs is None
+    theirs = ours if within else theirs
+    if min(len(ours), len(theirs)) < 3 or ours.shape[1:] != theirs.shape[1:]:
+        raise ValueError(f"families of shapes {tuple(ours.shape)} and {tuple(theirs.shape)}; need 3 models each")
+    same = torch.stack([(ours[s] == theirs).double().flatten(1).mean(1) for s in range(len(ours))])  # (S, T)
+    counted = ~torch.eye(len(ours), dtype=torch.bool) if within else torch.ones_like(same, dtype=torch.bool)
+
+    def without(axis: int | None, seed: int) -> Tensor:
+        kept = counted.clone()
+        for dim in (0, 1) if axis is None else (axis,):
+            kept.index_fill_(dim, torch.tensor(seed), False)
+        return same[kept].mean()
+
+    variance = 0.0
+    for axis in (None,) if within else (0, 1):
+        left_out = torch.stack([without(axis, seed) for seed in range(same.shape[axis or 0])])
+        variance += (len(left_out) - 1) * left_out.var(correction=0).item()
+    quantile = stats.t.ppf(0.975, min(same.shape) - 1)
+    return same[counted].mean().item(), float(quantile * variance**0.5)
+
+
 @torch.no_grad()
 def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
     """Logits of a model for all queries of a batch, `(B, q, K)`, float64 on the CPU.
@@ -136,6 +187,27 @@ def evaluate(model: Predictor, task: LinearTask, *, n_tasks: int = 8000, seed: i
     check_count("n_tasks", n_tasks, 2)
     batch = task.sample(n_tasks, seed=seed, n_queries=n_queries)
     return score(predict(model, batch), batch)
+
+
+def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES) -> dict[str, Report]:
+    """Scores of the Bayes oracle ("bayes") and of the classical baselines on a batch, each fitted to each context.
+
+    A class that no draw of the sampler supports, or that is not among the neighbours, has probability 0, and one such
+    answer would make the cross-entropy infinite: probabilities are raised to 0.001 at least before the logarithm.
+
+    Arguments:
+        names: which of `BASELINES`.
+
+    Raises:
+        ValueError: no baseline of that name.
+
+    Example:
+        >>> reports = yardsticks(LinearTask().sample(50, n_queries=10), ("logistic", "centroid"))
+        >>> list(reports)
+        ['bayes', 'logistic', 'centroid']
+    """
+    probabilities = {"bayes": bayes_predict(batch)} | {name: baseline_predict(batch, name) for name in names}
+    return {name: score(probs.clamp(min=LEAST_PROBABILITY).log(), batch) for name, probs in probabilities.items()}
 
 
 def _by_query(logits: Tensor, batch: Batch) -> Tensor:  # (B, q, K), float64

@@ -59,7 +59,8 @@ def bayes_predict(batch: Batch, *, sweeps: int = 400, burn_in: int = 100, chains
     failed = posterior.r_hat > R_HAT_LIMIT
     if failed.double().mean() > 0.02:
         warnings.warn(
-            f"R-hat exceeds {R_HAT_LIMIT} on {int(failed.sum())} of {len(batch)} tasks (largest {posterior.r_hat.max():.2f}): "
+            f"R-hat exceeds {R_HAT_LIMIT} on {int(failed.sum())} of {len(batch)} tasks "
+            f"(largest {posterior.r_hat.max():.2f}): "
             f"the chains have not converged in burn_in={burn_in}, sweeps={sweeps}; raise both",
             RuntimeWarning,
             stacklevel=2,
@@ -67,7 +68,9 @@ def bayes_predict(batch: Batch, *, sweeps: int = 400, burn_in: int = 100, chains
     return posterior.probs
 
 
-def bayes_posterior(batch: Batch, *, sweeps: int = 400, burn_in: int = 100, chains: int = 2, seed: int = 0) -> Posterior:
+def bayes_posterior(
+    batch: Batch, *, sweeps: int = 400, burn_in: int = 100, chains: int = 2, seed: int = 0
+) -> Posterior:
     r"""The optimal predictor of a task: Gibbs sampling of the version-space cone.
 
     .. math:: p(y_* = c) = P(\arg\max_k \langle w_k, x_* \rangle = c \mid \arg\max_k \langle w_k, x_j \rangle = y_j
@@ -103,10 +106,14 @@ def bayes_posterior(batch: Batch, *, sweeps: int = 400, burn_in: int = 100, chai
     check_count("chains", chains, 1)
     most = (batch.n_classes - 1) / batch.n_classes
     if batch.noise >= most:
-        raise ValueError(f"noise={batch.noise} leaves nothing to learn from {batch.n_classes} classes; it must lie below {most:.4g}")
+        raise ValueError(
+            f"noise={batch.noise} leaves nothing to learn from {batch.n_classes} classes; it must lie below {most:.4g}"
+        )
     generator = torch.Generator(device=batch.x.device).manual_seed(seed)
     size = max(1, CHUNK // (chains * batch.context_y.shape[1]))
-    means = [_segment_means(batch, start, size, sweeps, burn_in, chains, generator) for start in range(0, len(batch), size)]
+    means = [
+        _segment_means(batch, start, size, sweeps, burn_in, chains, generator) for start in range(0, len(batch), size)
+    ]
     means = torch.cat(means, dim=2)  # (chains, SEGMENTS, B, q, K)
     error = means.flatten(0, 1).std(0) / (chains * SEGMENTS) ** 0.5
     query = 0 if batch.n_queries == 1 else slice(None)
@@ -117,7 +124,8 @@ def bayes_posterior(batch: Batch, *, sweeps: int = 400, burn_in: int = 100, chai
 def split_r_hat(means: Tensor, sweeps: int) -> Tensor:
     r"""Split R-hat of class indicators, the variances of all queries and classes of a task added up.
 
-    .. math:: \hat R^2 = \frac{L - 1}{L} + \frac{\sum \mathrm{Var}(\bar p)}{\sum \mathrm{E}[\bar p (1 - \bar p)] \, L / (L - 1)}
+    .. math:: \hat R^2 = \frac{L - 1}{L}
+        + \frac{\sum \mathrm{Var}(\bar p)}{\sum \mathrm{E}[\bar p (1 - \bar p)] \, L / (L - 1)}
 
     over half chains of length L with means p. The sum over queries and classes keeps rare classes from raising alarms.
 
@@ -135,7 +143,7 @@ def split_r_hat(means: Tensor, sweeps: int) -> Tensor:
 def _segment_means(
     batch: Batch, start: int, size: int, sweeps: int, burn_in: int, chains: int, generator: torch.Generator
 ) -> Tensor:
-    """Share of each class in each segment of the chains of the tasks from `start` on, (chains, SEGMENTS, tasks, q, K)."""
+    """Share of each class in each segment of the chains from task `start` on, (chains, SEGMENTS, tasks, q, K)."""
     part = batch[start : start + size]
     x, queries = (points.double().permute(2, 1, 0).repeat(1, 1, chains) for points in (part.context_x, part.query_x))
     w = sample_w(x, part.context_y.T.repeat(1, chains), part.n_classes, part.noise, burn_in, generator)
@@ -144,18 +152,17 @@ def _segment_means(
         for sweep in range(sweeps):
             scores = (next(w)[:, :, None] * queries).sum(1)  # (K, q, R)
             counts[sweep * SEGMENTS // sweeps] += scores == scores.amax(0)
-    except Inseparable as error:
+    except InseparableError as error:
         raise ValueError(
-            f"the labels of task {start + error.run % len(part)} are not those of any linear classifier without intercept; "
-            "if labels may be wrong, give the batch their noise"
+            f"the labels of task {start + error.args[0] % len(part)} are not those of any linear classifier "
+            "without intercept; if labels may be wrong, give the batch their noise"
         ) from None
     means = counts / counts.sum(1, keepdim=True)  # a tie between classes, as at a query of zeros, is shared out
     return means.unflatten(-1, (chains, -1)).permute(3, 0, 4, 2, 1)
 
 
-class Inseparable(Exception):
-    def __init__(self, run: int):
-        self.run = run
+class InseparableError(Exception):
+    """Carries the number of a run whose constraints no W meets."""
 
 
 def sample_w(
@@ -163,8 +170,8 @@ def sample_w(
 ) -> Iterator[Tensor]:
     r"""Class vectors from the posterior of R runs, `(K, d, R)` after every sweep; the same tensor each time.
 
-    .. math:: w_{kf} \mid \text{rest} \sim N(0, 1) \text{ on } w_{kf} - \Big( \frac{1}{\max_j r_j}, \frac{1}{\min_j r_j} \Big),
-        \quad r_j = x_{jf} / g_j
+    .. math:: w_{kf} \mid \text{rest} \sim N(0, 1) \text{ on }
+        w_{kf} - \Big( \frac{1}{\max_j r_j}, \frac{1}{\min_j r_j} \Big), \quad r_j = x_{jf} / g_j
 
     where g_j is the score of class k at point j less the score at which the point would change sides. A bound whose
     extremum has the wrong sign is absent.
@@ -180,7 +187,7 @@ def sample_w(
         noise: eta. At 0 every point binds, and the first sample already meets all constraints.
 
     Raises:
-        Inseparable: with the number of a run whose constraints no W meets, if noise is 0.
+        InseparableError: with the number of a run whose constraints no W meets, if noise is 0.
     """
     binding = (y != UNLABELLED) & (x != 0).any(0)
     x = x / torch.where(binding, x.abs().amax(0), 1.0)  # the side a point is on does not depend on its length
@@ -190,14 +197,21 @@ def sample_w(
         _enter_cone(w, x, binding, own, generator)
     release = noise / ((n_classes - 1) * (1 - noise))
     for sweep in range(burn_in):
-        _sweep(w, x, binding, own, generator, release=release ** min(1, (sweep + 1) / (0.5 * burn_in)) if noise else 0.0)
+        warmth = min(1, (sweep + 1) / (0.5 * burn_in))
+        _sweep(w, x, binding, own, generator, release=release**warmth)
     while True:
         _sweep(w, x, binding, own, generator, release=release)
         yield w
 
 
 def _sweep(
-    w: Tensor, x: Tensor, binding: Tensor, own: Tensor, generator: torch.Generator, release: float = 0.0, floor: Tensor | float = FLOOR
+    w: Tensor,
+    x: Tensor,
+    binding: Tensor,
+    own: Tensor,
+    generator: torch.Generator,
+    release: float = 0.0,
+    floor: Tensor | float = FLOOR,
 ) -> None:
     """Redraw each coordinate of w once, in place; `floor` is the least lead of a label over its rivals."""
     uniform = torch.rand(w.shape, dtype=w.dtype, device=w.device, generator=generator)
@@ -239,8 +253,8 @@ def truncated_normal(lower: Tensor, upper: Tensor, uniform: Tensor) -> Tensor:
 
     .. math:: \Phi^{-1} \big( \Phi(a) + u \, (\Phi(b) - \Phi(a)) \big)
 
-    An interval on the right is mirrored: only in its lower tail does Phi keep its digits. Beyond 38 standard deviations,
-    where Phi underflows, the draw is the end nearest to 0.
+    An interval on the right is mirrored: only in its lower tail does Phi keep its digits. Beyond 38 standard
+    deviations, where Phi underflows, the draw is the end nearest to 0.
     """
     flip = lower + upper > 0
     low, high = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
@@ -250,9 +264,10 @@ def truncated_normal(lower: Tensor, upper: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _enter_cone(w: Tensor, x: Tensor, binding: Tensor, own: Tensor, generator: torch.Generator) -> None:
-    """Move w, in place, to where every label leads: sweeps that may not deepen the worst violation, then linear programs.
+    """Move w, in place, to where every label leads.
 
-    Starting from the prior keeps the chains of a task apart, as R-hat needs.
+    Sweeps that may not deepen the worst violation come first, then linear programs for the runs that are left. Starting
+    from draws of the prior keeps the chains of a task apart, as R-hat needs.
     """
     for sweep in range(SEEK_SWEEPS + 1):
         scores = _scores(w, x)
@@ -268,7 +283,7 @@ def _enter_cone(w: Tensor, x: Tensor, binding: Tensor, own: Tensor, generator: t
         keep = binding[:, run]
         found = _solve_cone(x[:, keep, run].T.cpu().numpy(), own[:, keep, run].T.cpu().numpy(), random)
         if found is None:
-            raise Inseparable(run)
+            raise InseparableError(run)
         w[:, :, run] = torch.from_numpy(found)
 
 
@@ -296,8 +311,8 @@ BASELINES = ("logistic", "lda", "centroid", "knn", "prior")
 def baseline_predict(batch: Batch, name: str, **options) -> Tensor:
     r"""Class probabilities of the queries from a classical classifier, fitted to each context alone.
 
-    - `logistic`: scikit-learn's multinomial `LogisticRegression` without intercept, C=10; with two classes in the context
-      it is the binary model, whose penalty on the difference of the two rows is twice as strong.
+    - `logistic`: scikit-learn's multinomial `LogisticRegression` without intercept, C=10; with two classes in the
+      context it is the binary model, whose penalty on the difference of the two rows is twice as strong.
     - `lda`: softmax of `log p_c + <x, S^-1 m_c> - <m_c, S^-1 m_c>/2`, S the pooled within-class covariance; where the
       context has too few points for S to be regular (n - K < d) it is the Ledoit-Wolf estimate.
     - `centroid`: nearest class mean; its probabilities are the softmax of minus half the squared distances.
@@ -334,7 +349,9 @@ def baseline_predict(batch: Batch, name: str, **options) -> Tensor:
     if options and name not in ("logistic", "knn"):
         raise ValueError(f"{name} takes no options, and was given {', '.join(options)}")
     predict = {"logistic": _logistic, "lda": _lda, "centroid": _centroid, "knn": _knn, "prior": _prior}[name]
-    points, labels, queries = (tensor.cpu().numpy() for tensor in (batch.context_x.double(), batch.context_y, batch.query_x.double()))
+    points, labels, queries = (
+        tensor.cpu().numpy() for tensor in (batch.context_x.double(), batch.context_y, batch.query_x.double())
+    )
     probs = np.zeros((len(batch), batch.n_queries, batch.n_classes))
     for b, seen in enumerate(labels != UNLABELLED):
         classes, y = np.unique(labels[b, seen], return_inverse=True)

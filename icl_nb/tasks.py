@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 UNLABELLED = -1
+DTYPES = (torch.float32, torch.float64)
 
 
-@dataclass(frozen=True)
+# Two batches are equal when they are one object: element by element, "equal" would have no truth value.
+@dataclass(frozen=True, eq=False)
 class Batch:
     r"""B tasks: n context points and q queries each; the queries come last.
 
@@ -42,8 +44,10 @@ class Batch:
     noise: float = 0.0
 
     def __post_init__(self):
-        n_points = self.x.shape[1] if self.x.ndim == 3 else 0
         check_count("n_queries", self.n_queries, 1)
+        check_tensor("x", self.x, DTYPES)
+        check_tensor("y", self.y, (torch.int64,))
+        n_points = self.x.shape[1] if self.x.ndim == 3 else 0
         if self.n_queries >= n_points and self.x.ndim == 3:
             raise ValueError(
                 f"n_queries={self.n_queries} of {n_points} points leaves no context; at least one is needed"
@@ -56,9 +60,13 @@ class Batch:
         answers = self.y[:, -self.n_queries :]
         if answers.min() < 0 or answers.max() >= self.n_classes:
             raise ValueError(f"the labels of the queries must lie in 0..{self.n_classes - 1}")
-        expected = (len(self.x), self.n_classes, self.x.shape[2])
-        if self.w is not None and tuple(self.w.shape) != expected:
-            raise ValueError(f"w has shape {tuple(self.w.shape)}; it must be (B, K, d) = {expected}")
+        if self.w is not None:
+            check_tensor("w", self.w, DTYPES)
+            expected = (len(self.x), self.n_classes, self.x.shape[2])
+            if tuple(self.w.shape) != expected:
+                raise ValueError(f"w has shape {tuple(self.w.shape)}; it must be (B, K, d) = {expected}")
+            if not self.w.isfinite().all():
+                raise ValueError("w holds NaN or infinity; every class vector must be finite")
         check_fraction("noise", self.noise)
 
     @property
@@ -77,6 +85,29 @@ class Batch:
     def query_y(self) -> Tensor:  # (B, q)
         return self.y[:, -self.n_queries :]
 
+    def margin(self) -> Tensor:
+        r"""Distance of every point from the nearest border of the class that W gives it, `(B, n + q)`.
+
+        .. math:: \min_{l \neq k} \frac{\langle w_k - w_l, x \rangle}{\| w_k - w_l \|}, \quad
+            k = \arg\max_l \langle w_l, x \rangle
+
+        Raises:
+            ValueError: nobody knows W (`w` is None).
+
+        Example:
+            >>> batch = LinearTask().sample(100)
+            >>> bool((batch.margin() >= 0).all())
+            True
+        """
+        if self.w is None:
+            raise ValueError("the margin needs the class vectors, and w is None")
+        scores = self.x @ self.w.mT  # (B, N, K)
+        best = scores.argmax(-1)
+        lead = scores.gather(-1, best[..., None]) - scores
+        between = torch.cdist(self.w, self.w).gather(1, best[..., None].expand_as(scores))  # |w_k - w_l|, (B, N, K)
+        rivals = torch.nn.functional.one_hot(best, self.n_classes) == 0
+        return torch.where(rivals, lead / between, torch.inf).amin(-1)
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -88,6 +119,10 @@ class Batch:
 
     def to(self, *, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> "Batch":
         """The same tasks in another dtype or on another device; labels stay as they are."""
+        if dtype is not None:
+            check_dtype(dtype)
+        if device is not None:
+            check_device(device)
         w = None if self.w is None else self.w.to(dtype=dtype, device=device)
         return replace(self, x=self.x.to(dtype=dtype, device=device), y=self.y.to(device=device), w=w)
 
@@ -135,8 +170,8 @@ class LinearTask:
         check_count("n_classes", self.n_classes, 2)
         check_fraction("noise", self.noise)
         check_fraction("unlabelled", self.unlabelled)
-        if not abs(self.shift) < float("inf"):
-            raise ValueError(f"shift={self.shift}; it must be finite")
+        if not _is_number(self.shift) or not abs(self.shift) < float("inf"):
+            raise ValueError(f"shift={self.shift!r}; it must be a finite number")
 
     def sample(
         self,
@@ -151,17 +186,19 @@ class LinearTask:
 
         Arguments:
             n_tasks: B.
-            seed: a whole number, or a CPU generator to continue from.
+            seed: a whole number from 0 to 2^31 - 1, or a CPU generator to continue from.
             n_queries: q; the queries share the context and do not see each other.
             dtype: of `x` and `w`. Labels are those of the rounded values, so they are exact in either dtype.
             device: where the batch ends up.
 
         Raises:
-            ValueError: a count below 1.
+            ValueError: a count below 1, or a seed, dtype or device that is not as above.
         """
         check_count("n_tasks", n_tasks, 1)
         check_count("n_queries", n_queries, 1)
-        generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+        check_dtype(dtype)
+        check_device(device)
+        generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed))
         draw = {"generator": generator, "dtype": torch.float64}
         w = torch.randn(n_tasks, self.n_classes, self.n_features, **draw).to(dtype)
         x = (self.shift + torch.randn(n_tasks, self.n_points + n_queries, self.n_features, **draw)).to(dtype)
@@ -172,7 +209,7 @@ class LinearTask:
             step = torch.randint(1, self.n_classes, context.shape, generator=generator)
             context[flip] = (context + step)[flip] % self.n_classes
         # The points are exchangeable, so that hiding the last labels hides random ones.
-        if n_hidden := int(self.unlabelled * self.n_points):
+        if n_hidden := int(self.unlabelled * self.n_points + 1e-9):  # 0.29 * 100 falls short of 29
             context[:, -n_hidden:] = UNLABELLED
         return Batch(x, y, w, self.n_classes, n_queries, self.noise).to(device=device)
 
@@ -183,19 +220,53 @@ def check_count(name: str, value: int, least: int) -> None:
 
 
 def check_fraction(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r}; it must lie in [0, 1)")
+    if not _is_number(value) or not 0 <= value < 1:
+        raise ValueError(f"{name}={value!r}; it must be a number in [0, 1)")
+
+
+def check_seed(seed: int) -> int:
+    """The seed, if it is one. Torch keeps the lower 32 bits alone, so that larger seeds would repeat smaller ones."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise ValueError(f"seed={seed!r}; it must be a whole number from 0 to 2**31 - 1")
+    return seed
+
+
+def check_dtype(dtype: torch.dtype) -> None:
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}; it must be {' or '.join(map(str, DTYPES))}")
+
+
+def check_device(device: str | torch.device) -> None:
+    try:
+        holds_values = not torch.empty(0, device=device).is_meta
+    except (AssertionError, RuntimeError, TypeError):  # what torch raises for a device unknown, or not built in
+        holds_values = False
+    if not holds_values:
+        raise ValueError(f"device={device!r} cannot be used here; it must be 'cpu' or an accelerator of this machine")
+
+
+def check_tensor(name: str, value: Tensor, dtypes: tuple[torch.dtype, ...]) -> None:
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor (torch.as_tensor makes one)")
+    if value.dtype not in dtypes:
+        raise ValueError(f"{name} is {value.dtype}; it must be {' or '.join(map(str, dtypes))}")
+    if value.layout is not torch.strided or value.is_meta:
+        raise ValueError(f"{name} is sparse or on the meta device; it must be an ordinary tensor that holds values")
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def check_prompt(x: Tensor, y: Tensor, n_classes: int) -> None:
     """Raise a ValueError unless `x (B, n + q, d)` and the context labels `y (B, n)` are a prompt with an answer."""
     check_count("n_classes", n_classes, 2)
+    check_tensor("x", x, DTYPES)
+    check_tensor("y", y, (torch.int64,))
+    if x.device != y.device:
+        raise ValueError(f"x is on {x.device} and y on {y.device}; they must be on the same device")
     if x.ndim != 3 or y.ndim != 2:
         raise ValueError(f"x has shape {tuple(x.shape)} and y {tuple(y.shape)}; they must be (B, n + q, d) and (B, n)")
-    if x.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"x is {x.dtype}; it must be torch.float32 or torch.float64")
-    if y.dtype != torch.int64:
-        raise ValueError(f"y is {y.dtype}; labels must be torch.int64")
     if len(x) != len(y):
         raise ValueError(f"x holds {len(x)} tasks and y {len(y)}; they must be equally many")
     if 0 in x.shape or 0 in y.shape:

@@ -1,0 +1,113 @@
+"""One style for all figures, and what several chapters draw.
+
+Figures keep a white ground of their own, so that they read the same on a light and on a dark page. The colours are
+those of Okabe and Ito, which people with any of the common colour blindnesses can tell apart.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+
+BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#6E6E6E",
+)
+
+# One colour and one name for each thing that appears in several figures.
+CLASSES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, GREY)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+COLOURS = {
+    "bayes": "#000000",
+    "logistic": BLUE,
+    "lda": GREEN,
+    "centroid": ORANGE,
+    "knn": PURPLE,
+    "prior": GREY,
+    "dense": VERMILION,
+    "injected": ORANGE,
+    "projected": PURPLE,
+    "equivariant": BLUE,
+    "headline": VERMILION,
+}
+NAMES = {
+    "bayes": "Bayes oracle",
+    "logistic": "logistic regression",
+    "lda": "LDA",
+    "centroid": "nearest centroid",
+    "knn": "5 nearest neighbours",
+    "prior": "class frequencies",
+    "by construction": "equivariant by construction",
+}
+
+
+def use_style() -> None:
+    """Set the style for all figures of a notebook; call it once, after the imports."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.2, 3.6),
+            "figure.dpi": 110,
+            "figure.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "savefig.facecolor": "white",
+            "axes.facecolor": "white",
+            "axes.prop_cycle": cycler(color=CLASSES),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.titlesize": "medium",
+            "axes.titlelocation": "left",
+            "grid.color": "#E6E6E6",
+            "grid.linewidth": 0.8,
+            "legend.frameon": False,
+            "font.size": 10,
+            "lines.linewidth": 1.8,
+            "image.cmap": "RdBu_r",
+            "svg.hashsalt": "icl-nb",
+        }
+    )
+
+
+def band(ax: Axes, x, mean, error, *, width: float = 1.96, **style) -> None:
+    """A line with a band of `width` standard errors about it; `x`, `mean` and `error` are `(N,)`."""
+    x, mean, error = (np.asarray(values, dtype=float) for values in (x, mean, error))
+    (line,) = ax.plot(x, mean, **style)
+    ax.fill_between(x, mean - width * error, mean + width * error, color=line.get_color(), alpha=0.18, linewidth=0)
+
+
+def matrix(ax: Axes, weights, n_features: int, *, limit: float | None = None, title: str = "") -> None:
+    """A weight matrix `(D, D)` in red (positive) and blue, its feature and label blocks parted by lines."""
+    weights = np.asarray(weights, dtype=float)
+    limit = limit or abs(weights).max() or 1.0
+    ax.imshow(weights, vmin=-limit, vmax=limit)
+    for place in (ax.axhline, ax.axvline):
+        place(n_features - 0.5, color="#444444", linewidth=0.8)
+    ax.set(title=title, xticks=[], yticks=[])
+    ax.grid(visible=False)
+
+
+def points(ax: Axes, x, y, **style) -> None:
+    """Labelled points of the plane, `x (n, 2)` and `y (n,)`: one colour and one shape a class, grey where -1."""
+    x, y = np.asarray(x), np.asarray(y)
+    style = {"s": 34, "edgecolor": "white", "linewidth": 0.7} | style
+    for label in np.unique(y):
+        colour, marker = ("#BBBBBB", "o") if label < 0 else (CLASSES[label % 8], MARKERS[label % 8])
+        ax.scatter(*x[y == label].T, color=colour, marker=marker, **style)
+
+
+def regions(ax: Axes, probabilities, extent: float) -> None:
+    """Class probabilities over a square of the plane, `(G, G, K)`, as a mixture of the class colours with white."""
+    probabilities = np.asarray(probabilities)
+    colours = np.array([to_rgb(CLASSES[k % 8]) for k in range(probabilities.shape[-1])])
+    certainty = probabilities.max(-1, keepdims=True)
+    mixed = 1 - 0.45 * certainty * (1 - probabilities @ colours)
+    ax.imshow(mixed, origin="lower", extent=(-extent, extent, -extent, extent), interpolation="bilinear")
+    ax.grid(visible=False)
