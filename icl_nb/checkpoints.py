@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from icl_nb.evaluation import evaluate
 from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer
 from icl_nb.symmetry import off_commutant
-from icl_nb.tasks import LinearTask
+from icl_nb.tasks import DTYPES, LinearTask, check_count, check_device
 from icl_nb.training import train
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -75,11 +76,12 @@ def save(model: InContextTransformer, path: str | Path, **about) -> None:
 
     Arguments:
         model: a `DenseTransformer` or an `EquivariantTransformer`.
-        path: where to; folders are made.
+        path: where to, ending in .safetensors; folders are made.
         about: anything that JSON can hold, kept beside the configuration and given back by `describe`.
 
     Raises:
-        ValueError: a model of another class, or a weight that is not finite.
+        ValueError: a model of another class or dtype, a weight that is not finite, a path that is no such file, or
+            something about it that JSON cannot hold.
 
     Example:
         >>> import tempfile
@@ -94,10 +96,24 @@ def save(model: InContextTransformer, path: str | Path, **about) -> None:
             f"a {type(model).__name__} cannot be saved; it must be one of {[c.__name__ for c in KINDS.values()]}"
         )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    _check_finite(tensors, "the model")
-    content = {"kind": kind, "config": model.config, "about": about}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, {"format": _FORMAT, "content": json.dumps(content, sort_keys=True)})
+    _check_weights(tensors, "the model")
+    try:
+        content = json.dumps({"kind": kind, "config": model.config, "about": about}, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"what is kept about a model must be finite numbers, text, lists and dicts: {error}") from None
+    path = check_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path, {"format": _FORMAT, "content": content})
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be written: {_one_line(error)}") from None
+
+
+def check_path(path: str | Path) -> Path:
+    """The path, if `save` can write to it and `load` will know it for a file."""
+    if not isinstance(path, (str, Path)) or Path(path).suffix != ".safetensors" or Path(path).is_dir():
+        raise ValueError(f"path={str(path)!r}; it must name a file that ends in .safetensors")
+    return Path(path)
 
 
 def load(name: str | Path, *, device: str | torch.device = "cpu") -> InContextTransformer:
@@ -109,24 +125,31 @@ def load(name: str | Path, *, device: str | torch.device = "cpu") -> InContextTr
 
     Raises:
         FileNotFoundError: no such checkpoint or file.
-        ValueError: not a checkpoint of this package: truncated, a pickle, or weights that do not fit the configuration.
+        ValueError: not a checkpoint of this package: truncated, a pickle, weights that do not fit the configuration
+            or are not finite; or a device that this machine does not have.
 
     Example:
         >>> model = load("headline")
         >>> model.depth, model.heads
         (24, 2)
     """
+    check_device(device)
     path = _locate(name)
     content, tensors = _read(path)
+    _check_weights(tensors, str(path))
     try:
-        model = KINDS[content["kind"]](**content["config"])
-        dtype = tensors["scale"].dtype
-        model.to(dtype).load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if set(tensors) != {"m", "v", "scale"}:
+            raise ValueError(f"it holds {', '.join(sorted(tensors)) or 'nothing'} and must hold m, scale, v")
+        config = content["config"]
+        stated = config.get("depth"), config.get("heads")
+        if stated != tuple(tensors["m"].shape[:2]):  # first, so that a damaged depth asks for no memory
+            raise ValueError(f"depth and heads are {stated}, and m has shape {tuple(tensors['m'].shape)}")
+        model = KINDS[content["kind"]](**config)
+        model.to(tensors["scale"].dtype).load_state_dict(tensors)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{path}: the weights do not fit the configuration that it states: {_first_line(error)}"
+            f"{path}: the weights do not fit the configuration that it states: {_one_line(error)}"
         ) from None
-    _check_finite(tensors, str(path))
     return model.to(device).eval()
 
 
@@ -160,20 +183,21 @@ def retrain(
         the files, in the order in which they were done.
 
     Raises:
-        ValueError: a name without a recipe.
+        ValueError: a name without a recipe, or fewer than 1 process.
     """
+    check_count("jobs", jobs, 1)
     names = list(RECIPES if names is None else names)
     if unknown := sorted(set(names) - set(RECIPES)):
         raise ValueError(f"no recipe for {', '.join(unknown)}; there are recipes for {', '.join(RECIPES)}")
-    with ProcessPoolExecutor(jobs) as pool:
-        runs = [pool.submit(_follow, name, Path(folder)) for name in names]
+    # Fresh processes: a fork of one that has threads (torch's, a progress bar's) may hang.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        runs = [pool.submit(_follow, name, RECIPES[name], Path(folder)) for name in names]
         bar = tqdm(as_completed(runs), total=len(runs), desc="checkpoints", disable=None if progress else True)
         return [run.result() for run in bar]
 
 
-def _follow(name: str, folder: Path) -> Path:
+def _follow(name: str, recipe: Recipe, folder: Path) -> Path:
     """Train one recipe, evaluate it, and save it with its curve."""
-    recipe = RECIPES[name]
     model = KINDS[recipe.kind](recipe.task.n_features, recipe.task.n_classes, **recipe.model)
     residual = {}
 
@@ -216,7 +240,11 @@ def _block_means(values: list[float]) -> list[float]:
 def _locate(name: str | Path) -> Path:
     is_path = isinstance(name, Path) or str(name).endswith(".safetensors") or "/" in str(name)
     path = Path(name) if is_path else SHIPPED / f"{name}.safetensors"
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # a name too long for the file system
+        found = False
+    if not found:
         what = f"no file {path}" if is_path else f"no checkpoint named {name!r}; there are {', '.join(available())}"
         raise FileNotFoundError(what)
     return path
@@ -229,20 +257,30 @@ def _read(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
             header = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {_first_line(error)}") from None
+        raise ValueError(
+            f"{path} is not a whole safetensors file, which alone is read (never a pickle): {_one_line(error)}"
+        ) from None
     if header.get("format") != _FORMAT:
         raise ValueError(f"{path} is no checkpoint of icl_nb: its format is {header.get('format')!r}, not {_FORMAT!r}")
     try:
-        return json.loads(header["content"]), tensors
-    except (KeyError, json.JSONDecodeError):
+        content = json.loads(header["content"])
+    except (KeyError, ValueError, RecursionError):
         raise ValueError(f"{path} is damaged: its description is missing or no JSON") from None
+    parts = [content.get(part) for part in ("config", "about")] if isinstance(content, dict) else []
+    if not parts or not all(isinstance(part, dict) for part in parts):
+        raise ValueError(f"{path} is damaged: its description must hold kind, config and about")
+    if content.get("kind") not in list(KINDS):
+        raise ValueError(f"{path} holds a model of kind {content.get('kind')!r}; it must be one of {', '.join(KINDS)}")
+    return content, tensors
 
 
-def _check_finite(tensors: dict[str, torch.Tensor], what: str) -> None:
+def _check_weights(tensors: dict[str, torch.Tensor], what: str) -> None:
+    if len(dtypes := {tensor.dtype for tensor in tensors.values()}) > 1 or not dtypes <= set(DTYPES):
+        raise ValueError(f"{what}: weights are {', '.join(map(str, dtypes))}; all must be float32 or all float64")
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{what}: the weights {name!r} hold NaN or infinity")
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

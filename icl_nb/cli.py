@@ -6,14 +6,15 @@ import json
 import sys
 import time
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from icl_nb.checkpoints import KINDS, RECIPES, SHIPPED, available, describe, load, retrain, save
-from icl_nb.evaluation import evaluate, predict, score
+from icl_nb.checkpoints import KINDS, RECIPES, SHIPPED, available, check_path, describe, load, retrain, save
+from icl_nb.evaluation import LEAST_PROBABILITY, evaluate, predict, score
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
-from icl_nb.tasks import LinearTask
+from icl_nb.tasks import LinearTask, check_count, check_device
 from icl_nb.training import SYMMETRIES, train
 
 
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         rows = options.run(options)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"icl-nb {options.command}: {error}", file=sys.stderr)
         return 2
     if options.json:
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_train(options) -> list[dict]:
+    if options.out:
+        check_path(options.out)  # now, not after the training
+    check_count("n_tasks", options.n_tasks, 2)
     model = _build(options, options.depth, options.heads, options.seed)
     task = _task(options)
     history = train(model, task, **_training(options), seed=options.seed, progress=not options.json)
@@ -51,6 +55,9 @@ def run_train(options) -> list[dict]:
 def run_evaluate(options) -> list[dict]:
     """The model beside the oracle and the baselines, on the same tasks."""
     model = load(options.checkpoint, device=options.device)
+    for name in ("n_features", "n_classes"):
+        if getattr(options, name) is None:
+            setattr(options, name, getattr(model, name))
     batch = _task(options).sample(options.n_tasks, seed=options.seed, n_queries=options.n_queries)
     if (batch.x.shape[2], batch.n_classes) != (model.n_features, model.n_classes):
         if not hasattr(model, "resized"):
@@ -61,8 +68,10 @@ def run_evaluate(options) -> list[dict]:
 
     predictors = {options.checkpoint: lambda: predict(model, batch)}
     if options.baselines:
-        predictors["bayes"] = lambda: bayes_predict(batch).log()
-        predictors |= {name: lambda name=name: baseline_predict(batch, name).log() for name in BASELINES}
+        probabilities = {"bayes": lambda: bayes_predict(batch)}
+        probabilities |= {name: lambda name=name: baseline_predict(batch, name) for name in BASELINES}
+        for name, call in probabilities.items():
+            predictors[name] = lambda call=call: call().clamp(min=LEAST_PROBABILITY).log()
     rows = []
     for name, call in tqdm(predictors.items(), desc="evaluate", disable=True if options.json else None):
         started = time.perf_counter()
@@ -73,6 +82,7 @@ def run_evaluate(options) -> list[dict]:
 
 def run_bench(options) -> list[dict]:
     """Milliseconds of what the book spends its time on."""
+    check_count("repeats", options.repeats, 1)
     task = _task(options)
     batch = task.sample(96, n_queries=16)
     model = _build(options, options.depth, options.heads, seed=0)
@@ -99,6 +109,7 @@ def run_bench(options) -> list[dict]:
 
 def run_sweep(options) -> list[dict]:
     """Train every combination of depth, heads and seed; one row each, written as soon as it is there."""
+    check_count("n_tasks", options.n_tasks, 2)
     task, rows = _task(options), []
     grid = list(itertools.product(options.depths, options.head_counts, options.seeds))
     for depth, heads, seed in tqdm(grid, desc="sweep", disable=True if options.json else None):
@@ -124,11 +135,9 @@ def run_checkpoints(options) -> list[dict]:
     """List the shipped checkpoints, or re-create them from their recipes."""
     if options.retrain:
         retrain(options.names or None, folder=options.folder, jobs=options.jobs, progress=not options.json)
-    if unknown := sorted(set(options.names) - set(available())):
-        raise ValueError(f"no checkpoint named {', '.join(unknown)}; there are {', '.join(available())}")
     rows = []
-    for name in options.names or available():
-        content = describe(name)
+    for name in options.names or (list(RECIPES) if options.retrain else available()):
+        content = describe(Path(options.folder) / f"{name}.safetensors" if options.retrain else name)
         evaluation, training = content["about"]["evaluation"], content["about"]["training"]
         size = {key: content["config"][key] for key in ("depth", "heads")}
         rows.append(
@@ -160,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("evaluate", run_evaluate, "evaluate a checkpoint, beside the oracle and the baselines if asked")
     sub.add_argument("checkpoint", help="a name that `icl-nb checkpoints` lists, or a .safetensors file")
     _add_task(sub)
+    sub.set_defaults(n_features=None, n_classes=None)  # those of the checkpoint
     sub.add_argument("--n-tasks", type=int, default=8000, help="tasks to evaluate on")
     sub.add_argument("--n-queries", type=int, default=16, help="queries a task")
     sub.add_argument("--seed", type=int, default=1, help="of the tasks")
@@ -219,6 +229,7 @@ def _task(options) -> LinearTask:
 
 
 def _build(options, depth: int, heads: int, seed: int):
+    check_device(options.device)
     extra = {"scalars": options.scalars} if options.kind == "equivariant" else {}
     return KINDS[options.kind](options.n_features, options.n_classes, depth, heads, seed=seed, **extra).to(
         options.device

@@ -8,7 +8,7 @@ from scipy import stats
 from torch import Tensor
 
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
-from icl_nb.tasks import Batch, LinearTask, check_count
+from icl_nb.tasks import DTYPES, Batch, LinearTask, check_count, check_tensor
 
 LEAST_PROBABILITY = 1e-3
 
@@ -39,7 +39,7 @@ class Comparison:
 
     Arguments:
         agreement: share of queries that both give the same class, and its standard error over tasks.
-        correlation: of the centred logits, over all queries and classes.
+        correlation: of the centred logits, over all queries and classes; 0 where one of them is constant.
         divergence: mean total variation between the two class distributions, 0 to 1.
         max_difference: largest difference of a centred logit.
     """
@@ -55,11 +55,11 @@ def score(logits: Tensor, batch: Batch) -> Report:
     r"""Accuracy and cross-entropy, :math:`-\log \mathrm{softmax}(\text{logits})_{y}`, against the answers of a batch.
 
     Arguments:
-        logits: `(B, K)` or `(B, q, K)`; log-probabilities serve as well.
+        logits: `(B, K)` or `(B, q, K)`, finite; log-probabilities serve as well.
         batch: whose `query_y` are the answers.
 
     Raises:
-        ValueError: the shape does not fit the batch, or a logit is NaN.
+        ValueError: the shape does not fit the batch, or a logit is not finite, or there is one task only.
 
     Example:
         >>> batch = LinearTask().sample(1000)
@@ -81,7 +81,7 @@ def compare(ours: Tensor, theirs: Tensor, batch: Batch) -> Comparison:
         theirs: likewise.
 
     Raises:
-        ValueError: a shape does not fit the batch, or a logit is NaN.
+        ValueError: a shape does not fit the batch, or a logit is not finite, or there is one task only.
 
     Example:
         >>> batch = LinearTask().sample(10)
@@ -94,7 +94,7 @@ def compare(ours: Tensor, theirs: Tensor, batch: Batch) -> Comparison:
     centred = [logits - logits.mean(-1, keepdim=True) for logits in (ours, theirs)]
     return Comparison(
         *_mean_and_error(same),
-        torch.corrcoef(torch.stack([logits.flatten() for logits in centred]))[0, 1].item(),
+        _correlation(*centred),
         (ours.softmax(-1) - theirs.softmax(-1)).abs().sum(-1).mean().item() / 2,
         (centred[0] - centred[1]).abs().max().item(),
     )
@@ -157,6 +157,7 @@ def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
         model: takes `x (B, n + q, d)` and `y (B, n)`, gives `(B, K)` or `(B, q, K)`.
         batch_size: tasks a piece.
     """
+    check_count("batch_size", batch_size, 1)
     dtype, device = getattr(model, "dtype", batch.x.dtype), getattr(model, "device", batch.x.device)
     pieces = []
     for start in range(0, len(batch), batch_size):
@@ -189,38 +190,45 @@ def evaluate(model: Predictor, task: LinearTask, *, n_tasks: int = 8000, seed: i
     return score(predict(model, batch), batch)
 
 
-def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES) -> dict[str, Report]:
-    """Scores of the Bayes oracle ("bayes") and of the classical baselines on a batch, each fitted to each context.
+def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES) -> dict[str, Tensor]:
+    """Log-probabilities of the Bayes oracle ("bayes") and of the classical baselines, for `score` and `compare`.
 
     A class that no draw of the sampler supports, or that is not among the neighbours, has probability 0, and one such
     answer would make the cross-entropy infinite: probabilities are raised to 0.001 at least before the logarithm.
 
     Arguments:
-        names: which of `BASELINES`.
+        names: which of `BASELINES`. Each is fitted to each context.
+
+    Returns:
+        `(B, K)` or `(B, q, K)` a method.
 
     Raises:
         ValueError: no baseline of that name.
 
     Example:
-        >>> reports = yardsticks(LinearTask().sample(50, n_queries=10), ("logistic", "centroid"))
-        >>> list(reports)
-        ['bayes', 'logistic', 'centroid']
+        >>> batch = LinearTask().sample(50, n_queries=10)
+        >>> logits = yardsticks(batch, ("logistic", "centroid"))
+        >>> {name: score(logits[name], batch).accuracy > 0.7 for name in logits}
+        {'bayes': True, 'logistic': True, 'centroid': True}
     """
     probabilities = {"bayes": bayes_predict(batch)} | {name: baseline_predict(batch, name) for name in names}
-    return {name: score(probs.clamp(min=LEAST_PROBABILITY).log(), batch) for name, probs in probabilities.items()}
+    return {name: probs.clamp(min=LEAST_PROBABILITY).log() for name, probs in probabilities.items()}
 
 
 def _by_query(logits: Tensor, batch: Batch) -> Tensor:  # (B, q, K), float64
+    check_tensor("logits", logits, DTYPES)
     expected = (len(batch), batch.n_queries, batch.n_classes)
     if (
         tuple(logits.shape) not in (expected, (expected[0], expected[2]))
         or logits.numel() != torch.Size(expected).numel()
     ):
         raise ValueError(f"logits have shape {tuple(logits.shape)}; for this batch they must be {expected}")
-    if logits.isnan().any():
-        raise ValueError("a logit is NaN")
+    if not logits.isfinite().all():
+        raise ValueError("a logit is NaN or infinite; keep probabilities away from 0 before taking their logarithm")
     return logits.reshape(expected).double()
 
 
 def _mean_and_error(values: Tensor) -> tuple[float, float]:
+    if len(values) < 2:
+        raise ValueError("one task gives no standard error; at least 2 are needed")
     return values.mean().item(), (values.std() / len(values) ** 0.5).item()

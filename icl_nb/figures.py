@@ -111,3 +111,27 @@ def regions(ax: Axes, probabilities, extent: float) -> None:
     mixed = 1 - 0.45 * certainty * (1 - probabilities @ colours)
     ax.imshow(mixed, origin="lower", extent=(-extent, extent, -extent, extent), interpolation="bilinear")
     ax.grid(visible=False)
+
+
+def flow(axes: np.ndarray, tokens, y, levels: list[int]) -> None:
+    """One task of the plane on its way through the layers: features above, label blocks below, the query a star.
+
+    Arguments:
+        axes: `(2, len(levels))`.
+        tokens: of one task with d = 2 and K = 3 and one query, before the first and after each layer, `(L + 1, N, 5)`.
+        y: labels of the context, `(N - 1,)`.
+        levels: which of the L + 1 to draw.
+    """
+    tokens, y = np.asarray(tokens), np.asarray(y)
+    # Label blocks are centred, so that three numbers lie in a plane: their classes are the corners of a triangle.
+    corners = np.array([[0.0, 1.0], [-(3**0.5) / 2, -0.5], [3**0.5 / 2, -0.5]])
+    for column, level in enumerate(levels):
+        for row, place in enumerate((tokens[level, :, :2], tokens[level, :, 2:] @ corners)):
+            ax = axes[row, column]
+            points(ax, place[:-1], y)
+            ax.scatter(*place[-1], marker="*", s=190, color="black", edgecolor="white", zorder=5)
+            limit = 1.15 * abs(place).max()
+            ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
+        axes[0, column].set_title("input" if level == 0 else f"after layer {level}")
+    axes[0, 0].set_ylabel("features x")
+    axes[1, 0].set_ylabel("label blocks u")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from icl_nb.symmetry import COORDINATES, assemble, project
-from icl_nb.tasks import check_count, check_prompt
+from icl_nb.tasks import check_count, check_prompt, check_seed
 
 
 def attention_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ class InContextTransformer(nn.Module):
         seed: of the initial weights.
 
     Raises:
-        ValueError: a count is too small.
+        ValueError: a count is too small, or the seed none of 0..2^31 - 1.
     """
 
     def __init__(self, n_features: int = 5, n_classes: int = 3, depth: int = 8, heads: int = 1, *, seed: int = 0):
@@ -63,6 +63,7 @@ class InContextTransformer(nn.Module):
         check_count("n_classes", n_classes, 2)
         check_count("depth", depth, 1)
         check_count("heads", heads, 1)
+        check_seed(seed)
         self.n_features, self.n_classes, self.depth, self.heads = n_features, n_classes, depth, heads
         self.scale = nn.Parameter(torch.tensor(5.0))
 
@@ -95,6 +96,8 @@ class InContextTransformer(nn.Module):
             raise ValueError(f"x has {x.shape[2]} features; this model reads {self.n_features}")
         if x.dtype != self.dtype:
             raise ValueError(f"x is {x.dtype} and the model {self.dtype}; cast one of them")
+        if x.device != self.device:
+            raise ValueError(f"x is on {x.device} and the model on {self.device}; move one of them")
         u = x.new_zeros(*x.shape[:2], self.n_classes)
         labelled = y >= 0
         one_hot = nn.functional.one_hot(y.clamp(min=0), self.n_classes).to(x.dtype)
@@ -112,18 +115,28 @@ class InContextTransformer(nn.Module):
         Arguments:
             x: points, the queries last, `(B, n + q, d)`, in the model's dtype.
             y: labels of the first n, `(B, n)`, int64, -1 for an unlabelled point.
-            weights: matrices to use in place of the model's own `weights()`.
+            weights: matrices to use in place of the model's own `weights()`, each `(L, H, D, D)`.
 
         Returns:
             `(B, K)` for one query, `(B, q, K)` for several; they do not see each other.
 
         Raises:
-            ValueError: shapes, dtypes or labels are not as above, a value is not finite, or no point is labelled.
+            ValueError: shapes, dtypes or labels are not as above, no point is labelled, a value is not finite, or
+                values so large that the logits are not.
         """
         z = self.embed(x, y)
-        for m, v in zip(*(self.weights() if weights is None else weights), strict=True):
+        ms, vs = self.weights() if weights is None else weights
+        if ms.shape != vs.shape or ms.ndim != 4 or ms.shape[2:] != (z.shape[2], z.shape[2]):
+            shapes = f"{tuple(ms.shape)} and {tuple(vs.shape)}"
+            raise ValueError(f"weights have shapes {shapes}; both must be (L, H, D, D) with D={z.shape[2]}")
+        for m, v in zip(ms, vs, strict=True):
             z, _ = attention_layer(z, y.shape[1], m, v)
         logits = self.scale * z[:, y.shape[1] :, self.n_features :]
+        if not logits.isfinite().all():
+            raise ValueError(
+                f"the logits are not finite: features reach {x.abs().max():.1e}, entries of M {ms.abs().max():.1e}, "
+                f"of V {vs.abs().max():.1e}, and one of them is too large (or NaN) for {self.dtype}"
+            )
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
     @torch.no_grad()
@@ -132,6 +145,8 @@ class InContextTransformer(nn.Module):
         tokens, attentions = [self.embed(x, y)], []
         for m, v in zip(*self.weights(), strict=True):
             z, attention = attention_layer(tokens[-1], y.shape[1], m, v)
+            if not z.isfinite().all():
+                raise ValueError(f"layer {len(attentions)} gives NaN or infinity; weights or features are too large")
             tokens.append(z)
             attentions.append(attention)
         return torch.stack(tokens), torch.stack(attentions)
@@ -148,7 +163,7 @@ class DenseTransformer(InContextTransformer):
     """
 
     def __init__(self, n_features: int = 5, n_classes: int = 3, depth: int = 8, heads: int = 1, *, seed: int = 0):
-        super().__init__(n_features, n_classes, depth, heads)
+        super().__init__(n_features, n_classes, depth, heads, seed=seed)
         # The start of the equivariant model, so that the two differ in what they may learn, plus noise in every entry.
         start = EquivariantTransformer(n_features, n_classes, depth, heads, seed=seed)
         shape = (depth, heads, n_features + n_classes, n_features + n_classes)
@@ -195,7 +210,7 @@ class EquivariantTransformer(InContextTransformer):
         *,
         seed: int = 0,
     ):
-        super().__init__(n_features, n_classes, depth, heads)
+        super().__init__(n_features, n_classes, depth, heads, seed=seed)
         if scalars not in (4, 12):
             raise ValueError(f"scalars={scalars!r}; it must be 12 (all coordinates) or 4 (the identities alone)")
         self.scalars = scalars

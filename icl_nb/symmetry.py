@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from icl_nb.tasks import Batch, check_count
+from icl_nb.tasks import DTYPES, Batch, check_count, check_seed, check_tensor
 
 # Rounding that a layer may show, relative to its output. The one place for tolerances by dtype.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -70,12 +70,18 @@ def assemble(coordinates: Tensor, n_features: int, n_classes: int) -> Tensor:
     Returns:
         `(*, d + K, d + K)`.
 
+    Raises:
+        ValueError: the last dimension is not 6, or the dtype neither float32 nor float64.
+
     Example:
         >>> assemble(torch.tensor([2.0, 0, 3, 0, 0, 0]), 1, 2)
         tensor([[2., 0., 0.],
                 [0., 3., 0.],
                 [0., 0., 3.]])
     """
+    check_tensor("coordinates", coordinates, DTYPES)
+    if coordinates.shape[-1:] != (len(COORDINATES),):
+        raise ValueError(f"coordinates have shape {tuple(coordinates.shape)}; the last must be {len(COORDINATES)}")
     basis = commutant_basis(n_features, n_classes, dtype=coordinates.dtype).to(coordinates.device)
     return torch.einsum("...c,cij->...ij", coordinates, basis)
 
@@ -90,16 +96,15 @@ def coordinates(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
         `(*, 6)`; the shortest solution where d = 1 makes two coordinates the same matrix.
 
     Raises:
-        ValueError: the matrix is not square of size d + K.
+        ValueError: the matrix is not square of size d + K, holds NaN or infinity, or is neither float32 nor float64.
 
     Example:
         >>> a = torch.tensor([2.0, 0, 3, 0, 0, 1])
         >>> bool(torch.allclose(coordinates(assemble(a, 5, 3), 5, 3), a, atol=1e-6))
         True
     """
+    _check_matrix(matrix, n_features, n_classes)
     basis = commutant_basis(n_features, n_classes, dtype=matrix.dtype).to(matrix.device)
-    if matrix.shape[-2:] != basis.shape[-2:]:
-        raise ValueError(f"the matrix has shape {tuple(matrix.shape)}; its last two must be d + K = {basis.shape[-1]}")
     return matrix.flatten(-2) @ torch.linalg.pinv(basis.flatten(1))
 
 
@@ -129,8 +134,8 @@ def off_commutant(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
         >>> off_commutant(torch.eye(8), 5, 3).item() < 1e-6
         True
     """
-    size = torch.linalg.matrix_norm(matrix)
     distance = torch.linalg.matrix_norm(matrix - project(matrix, n_features, n_classes))
+    size = torch.linalg.matrix_norm(matrix)
     return torch.where(size > 0, distance / size, 0.0)
 
 
@@ -147,6 +152,7 @@ def group_average(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
     size = math.factorial(n_features) * math.factorial(n_classes)
     if size > _MOST_ELEMENTS:
         raise ValueError(f"the group has {size} elements, more than {_MOST_ELEMENTS}; use project, its closed form")
+    _check_matrix(matrix, n_features, n_classes)
     total = torch.zeros_like(matrix)
     for features in itertools.permutations(range(n_features)):
         for classes in itertools.permutations(range(n_classes)):
@@ -217,7 +223,8 @@ def permute_batch(batch: Batch, features: Tensor, classes: Tensor) -> Batch:
         True
     """
     for name, order, length in (("features", features, batch.x.shape[2]), ("classes", classes, batch.n_classes)):
-        if sorted(order.tolist()) != list(range(length)):
+        check_tensor(name, order, (torch.int64,))
+        if order.ndim != 1 or sorted(order.tolist()) != list(range(length)):
             raise ValueError(f"{name} is {order.tolist()}; it must be a permutation of 0..{length - 1}")
     new_name = torch.argsort(classes)
     y = torch.where(batch.y >= 0, new_name[batch.y], batch.y)
@@ -252,6 +259,9 @@ def equivariance_errors(model, batch: Batch, *, n_elements: int = 8, seed: int =
     Returns:
         one error a layer, `(L,)`, float64.
 
+    Raises:
+        ValueError: the batch does not fit the model, or a layer gives a value that is not finite.
+
     Source: own; the quantity that e3nn calls equivariance error, made relative.
 
     Example:
@@ -260,13 +270,15 @@ def equivariance_errors(model, batch: Batch, *, n_elements: int = 8, seed: int =
         True
     """
     check_count("n_elements", n_elements, 1)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     batch = batch.to(dtype=model.dtype, device=model.device)
     z = model.embed(batch.x, batch.context_y)
     n_context = batch.context_y.shape[1]
     errors = torch.zeros(model.depth, dtype=torch.float64)
     for level in range(model.depth):
         after, _ = model.layer(level, z, n_context)
+        if not after.isfinite().all():
+            raise ValueError(f"layer {level} gives NaN or infinity; the weights or the features are too large")
         for _ in range(n_elements):
             order = random_element(model.n_features, model.n_classes, generator).to(z.device)
             moved, _ = model.layer(level, z[..., order], n_context)
@@ -295,3 +307,12 @@ def assert_equivariant(model, batch: Batch, *, n_elements: int = 8, seed: int = 
         raise AssertionError(
             f"layer {worst} is off by {errors[worst]:.1e}, more than {tolerance:.0e}, the rounding of {model.dtype}"
         )
+
+
+def _check_matrix(matrix: Tensor, n_features: int, n_classes: int) -> None:
+    check_tensor("the matrix", matrix, DTYPES)
+    size = n_features + n_classes
+    if matrix.shape[-2:] != (size, size):
+        raise ValueError(f"the matrix has shape {tuple(matrix.shape)}; its last two must be d + K = {size}")
+    if not matrix.isfinite().all():
+        raise ValueError("the matrix holds NaN or infinity; every entry must be finite")

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from icl_nb.models import DenseTransformer, InContextTransformer
 from icl_nb.symmetry import conjugate, project, random_element
-from icl_nb.tasks import LinearTask, check_count
+from icl_nb.tasks import LinearTask, check_count, check_seed
 
 SYMMETRIES = (None, "injection", "projection")
 
@@ -72,13 +72,15 @@ def train(
     """
     check_count("steps", steps, 1)
     check_count("batch_size", batch_size, 1)
+    check_count("n_queries", n_queries, 1)
+    check_seed(seed)
     if symmetry not in SYMMETRIES:
         raise ValueError(f"symmetry={symmetry!r}; it must be one of {SYMMETRIES}")
     if symmetry and not isinstance(model, DenseTransformer):
         raise ValueError(
             f"symmetry={symmetry!r} acts on dense weights; {type(model).__name__} has none to impose it on"
         )
-    if not 0 < learning_rate < float("inf"):
+    if not isinstance(learning_rate, (int, float)) or not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate={learning_rate!r}; it must be positive and finite")
     if (task.n_features, task.n_classes) != (model.n_features, model.n_classes):
         raise ValueError(
@@ -104,7 +106,8 @@ def train(
             raise ValueError(f"the loss is {loss.item()} at step {step}; try a learning rate below {learning_rate}")
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if not nn.utils.clip_grad_norm_(model.parameters(), 1.0).isfinite():
+            raise ValueError(f"the gradient overflows at step {step}; try a learning rate below {learning_rate}")
         optimiser.step()
         rates.append(schedule.get_last_lr()[0])
         schedule.step()
