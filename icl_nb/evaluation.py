@@ -215,6 +215,12 @@ def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES) -> dict[str, Te
     return {name: probs.clamp(min=LEAST_PROBABILITY).log() for name, probs in probabilities.items()}
 
 
+def _correlation(ours: Tensor, theirs: Tensor) -> float:
+    if not ours.any() or not theirs.any():
+        return 0.0
+    return torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1].item()
+
+
 def _by_query(logits: Tensor, batch: Batch) -> Tensor:  # (B, q, K), float64
     check_tensor("logits", logits, DTYPES)
     expected = (len(batch), batch.n_queries, batch.n_classes)

@@ -1,7 +1,10 @@
 """The house: what is said in two places agrees, and what is promised is there."""
 
+import base64
+import doctest
 import hashlib
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -132,3 +135,16 @@ def test_no_file_names_a_machine():
     of_a_machine = re.compile(rb"(?<![\w.:/])/(?:root|home|work|Users)/\w|\bfile:///")
     files = [path for path in project_files() if path.suffix not in {".safetensors", ".png", ".js"}]
     assert [path for path in files if of_a_machine.search(path.read_bytes())] == []
+
+
+def test_picture_of_the_readme_is_that_of_the_landing_page():
+    cells = json.loads(text("book/index.ipynb"))["cells"]
+    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    picture = next(data["image/png"] for data in outputs if "image/png" in data)
+    assert (ROOT / "book" / "_static" / "answer.png").read_bytes() == base64.b64decode(picture)
+
+
+def test_examples_of_the_readme_print_what_it_says():
+    result = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert result.attempted >= 5
+    assert result.failed == 0

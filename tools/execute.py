@@ -4,6 +4,7 @@ Use it through `make notebooks`, which sets the environment that the stored outp
 """
 
 import argparse
+import base64
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,8 @@ from nbclient import NotebookClient
 BOOK = Path(__file__).parent.parent / "book"
 # It reports the run times of the others, so it runs after them.
 LAST = BOOK / "status.ipynb"
+# The picture of the README is the first one of the landing page.
+LANDING, PICTURE = BOOK / "index.ipynb", BOOK / "_static" / "answer.png"
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -54,6 +57,14 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
             cell.outputs = []
 
 
+def first_picture(path: Path) -> bytes:
+    """The first stored figure of a notebook, as a PNG file."""
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = (output for cell in cells if cell.cell_type == "code" for output in cell.outputs)
+    pictures = (output.data["image/png"] for output in outputs if "image/png" in output.get("data", {}))
+    return base64.b64decode(next(pictures))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, help="those to run (default: all of the book)")
@@ -66,6 +77,8 @@ def main() -> None:
         with ThreadPoolExecutor(options.jobs) as pool:
             for path, seconds in zip(group, pool.map(execute, group), strict=True):
                 print(f"{path.name}: {seconds} s", flush=True)
+    if LANDING in notebooks:
+        PICTURE.write_bytes(first_picture(LANDING))
 
 
 if __name__ == "__main__":
