@@ -43,21 +43,39 @@ class Recipe:
     task: LinearTask = field(default_factory=LinearTask)
 
 
-def _family(kind: str, symmetry: str | None = None) -> list[Recipe]:
-    """Five seeds of one way to impose the symmetry, alike in everything else: chapter 3 compares them."""
-    training = {"steps": 4000, "learning_rate": 1e-2, "symmetry": symmetry}
-    return [Recipe(kind, {"depth": 8, "heads": 1, "seed": seed}, training | {"seed": seed}) for seed in range(5)]
+_SEEDS = range(5)
+_PLAIN = LinearTask()
+_TRAINING = {"steps": 4000, "learning_rate": 1e-2}
+
+
+def _family(kind: str, *, symmetry: str | None = None, task: LinearTask = _PLAIN, **model) -> list[Recipe]:
+    """Five seeds of one kind of model, eight layers of one head, alike in everything else: for comparisons."""
+    return [
+        Recipe(
+            kind, {"depth": 8, "heads": 1, "seed": seed} | model, _TRAINING | {"seed": seed, "symmetry": symmetry}, task
+        )
+        for seed in _SEEDS
+    ]
 
 
 _FAMILIES = {
+    # Chapter 3: four ways to impose the symmetry, or not.
     "dense": _family("dense"),
-    "injected": _family("dense", "injection"),
-    "projected": _family("dense", "projection"),
+    "injected": _family("dense", symmetry="injection"),
+    "projected": _family("dense", symmetry="projection"),
     "equivariant": _family("equivariant"),
+    # Chapter 4: four scalars a head alone; and the control, a task with less symmetry, with twelve and with four.
+    "four": _family("equivariant", scalars=4),
+    "shifted": _family("equivariant", task=LinearTask(shift=1.0)),
+    "shifted-four": _family("equivariant", task=LinearTask(shift=1.0), scalars=4),
 }
 
 RECIPES: dict[str, Recipe] = {
+    # Chapter 3: the best with all twelve coordinates. Chapter 5: the best with four, a recursion of 144 scalars.
     "headline": Recipe("equivariant", {"depth": 24, "heads": 2}, {"steps": 10_000, "learning_rate": 7e-3}),
+    "recursion": Recipe(
+        "equivariant", {"depth": 12, "heads": 3, "scalars": 4}, {"steps": 8_000, "learning_rate": 1e-2}
+    ),
 } | {f"{name}-{seed}": recipe for name, family in _FAMILIES.items() for seed, recipe in enumerate(family)}
 
 

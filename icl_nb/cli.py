@@ -111,6 +111,8 @@ def run_sweep(options) -> list[dict]:
     """Train every combination of depth, heads and seed; one row each, written as soon as it is there."""
     check_count("n_tasks", options.n_tasks, 2)
     task, rows = _task(options), []
+    if options.out:
+        open(options.out, "a").close()  # now, not after the first training
     grid = list(itertools.product(options.depths, options.head_counts, options.seeds))
     for depth, heads, seed in tqdm(grid, desc="sweep", disable=True if options.json else None):
         model = _build(options, depth, heads, seed)

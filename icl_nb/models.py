@@ -238,5 +238,5 @@ class EquivariantTransformer(InContextTransformer):
     def resized(self, n_features: int, n_classes: int) -> "EquivariantTransformer":
         """The same scalars at another d and K: the coordinates do not know the size of their blocks."""
         other = EquivariantTransformer(n_features, n_classes, self.depth, self.heads, self.scalars)
-        other.load_state_dict(self.state_dict())
-        return other.to(dtype=self.dtype, device=self.device)
+        other.to(dtype=self.dtype, device=self.device).load_state_dict(self.state_dict())
+        return other
