@@ -6,10 +6,13 @@ import os
 # it slows a step a hundredfold. Run processes side by side instead, or set the variable yourself.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from icl_nb.abstraction import abstract, four_scalar_model
 from icl_nb.checkpoints import available, describe, load, save
 from icl_nb.evaluation import Comparison, Report, compare, evaluate, mean_agreement, predict, score, yardsticks
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_posterior, bayes_predict
+from icl_nb.recursion import Recursion
+from icl_nb.rivals import explain
 from icl_nb.symmetry import assert_equivariant, equivariance_error, equivariance_errors
 from icl_nb.tasks import Batch, LinearTask
 from icl_nb.training import History, train
@@ -22,7 +25,9 @@ __all__ = [
     "EquivariantTransformer",
     "History",
     "LinearTask",
+    "Recursion",
     "Report",
+    "abstract",
     "assert_equivariant",
     "available",
     "baseline_predict",
@@ -33,6 +38,8 @@ __all__ = [
     "equivariance_error",
     "equivariance_errors",
     "evaluate",
+    "explain",
+    "four_scalar_model",
     "load",
     "mean_agreement",
     "predict",

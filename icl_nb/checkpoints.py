@@ -43,18 +43,19 @@ class Recipe:
     task: LinearTask = field(default_factory=LinearTask)
 
 
-_SEEDS = range(5)
 _PLAIN = LinearTask()
 _TRAINING = {"steps": 4000, "learning_rate": 1e-2}
 
 
-def _family(kind: str, *, symmetry: str | None = None, task: LinearTask = _PLAIN, **model) -> list[Recipe]:
-    """Five seeds of one kind of model, eight layers of one head, alike in everything else: for comparisons."""
+def _family(
+    kind: str, *, seeds: int = 5, symmetry: str | None = None, task: LinearTask = _PLAIN, **model
+) -> list[Recipe]:
+    """Several seeds of one kind of model, eight layers of one head, alike in everything else: for comparisons."""
     return [
         Recipe(
             kind, {"depth": 8, "heads": 1, "seed": seed} | model, _TRAINING | {"seed": seed, "symmetry": symmetry}, task
         )
-        for seed in _SEEDS
+        for seed in range(seeds)
     ]
 
 
@@ -66,8 +67,8 @@ _FAMILIES = {
     "equivariant": _family("equivariant"),
     # Chapter 4: four scalars a head alone; and the control, a task with less symmetry, with twelve and with four.
     "four": _family("equivariant", scalars=4),
-    "shifted": _family("equivariant", task=LinearTask(shift=1.0)),
-    "shifted-four": _family("equivariant", task=LinearTask(shift=1.0), scalars=4),
+    "shifted": _family("equivariant", seeds=3, task=LinearTask(shift=1.0)),
+    "shifted-four": _family("equivariant", seeds=3, task=LinearTask(shift=1.0), scalars=4),
 }
 
 RECIPES: dict[str, Recipe] = {

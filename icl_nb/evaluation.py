@@ -162,7 +162,8 @@ def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
     pieces = []
     for start in range(0, len(batch), batch_size):
         piece = batch[start : start + batch_size].to(dtype=dtype, device=device)
-        pieces.append(_by_query(model(piece.x, piece.context_y), piece).cpu())
+        logits = torch.as_tensor(model(piece.x, piece.context_y))  # a NumPy predictor serves as well
+        pieces.append(_by_query(logits, piece).cpu())
     return torch.cat(pieces)
 
 

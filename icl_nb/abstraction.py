@@ -1,0 +1,541 @@
+r"""From matrices to four scalars a head, one rung at a time, and what each rung loses.
+
+Which scalars can be read off a model at all? A token carries two averages, :math:`a = \langle 1, x \rangle / \sqrt d`
+and :math:`s = \langle 1, u \rangle / \sqrt K`. The commutant acts on the rest of the features by one scalar, on the
+rest of the labels by one, and on (a, s) by any 2 x 2 matrix: 1 + 1 + 4 = 6. Centred labels enter with s = 0, and no
+class probability depends on the s of the query. Hence, for d, K, L >= 2:
+
+- first layer: what reads s is idle, J_K, J_dK, J_Kd of M and J_K, J_dK of V. (With one-hot labels s would be the same
+  for all points, and the same entries of M would cancel in the softmax.)
+- last layer: of V only I_K counts, for nobody reads the features after it, and s is not read out.
+- between them s is a memory cell that a model may use as it likes. For any k and c != 0 the change
+  :math:`(a, s) \mapsto (a + k s, c s)`, a matrix T, touches neither what enters nor what is read out, so that
+  :math:`M \mapsto T^{-T} M T^{-1},\ V \mapsto T V T^{-1}` leaves the function as it was (`regauge`).
+
+So 10 H + 2 of the 12 L H + 1 scalars cannot be identified, and `function_rank` finds no more. No cross coordinate has a
+meaning of its own, for k and c change its size. With four scalars s stays 0, and only the last gamma of each head is
+idle, H of 4 L H + 1.
+
+Letters: B tasks, N points, d features, K classes, L layers, H heads, D = d + K.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.func import functional_call, jacrev
+
+from icl_nb.evaluation import Comparison, Report, compare, predict, score
+from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer, attention_layer
+from icl_nb.recursion import SCALARS, Recursion
+from icl_nb.symmetry import COORDINATES, coordinates
+from icl_nb.tasks import Batch, check_count
+
+I_D, J_D, I_K, J_K, J_DK, J_KD = range(len(COORDINATES))
+
+# Models on the way down. Each takes any model and gives one of the next, coarser kind, in the same dtype.
+
+
+@torch.no_grad()
+def coordinate_model(
+    model: InContextTransformer,
+    *,
+    score: Sequence[str] = COORDINATES,
+    value: Sequence[str] = COORDINATES,
+) -> EquivariantTransformer:
+    """The model of 12 scalars a head whose coordinates are those of the given weights.
+
+    Arguments:
+        model: any; where it is not equivariant, its weights are projected.
+        score: coordinates of M to keep; the others become 0.
+        value: coordinates of V to keep.
+
+    Raises:
+        ValueError: a coordinate of another name.
+
+    Example:
+        >>> coordinate_model(DenseTransformer(depth=2), value=["I_d", "I_K"]).v.shape
+        torch.Size([2, 1, 6])
+    """
+    m, v = _coordinates(model)
+    for part, names in ((m, score), (v, value)):
+        if unknown := set(names) - set(COORDINATES):
+            raise ValueError(f"no coordinate is called {sorted(unknown)}; there are {COORDINATES}")
+        part[..., [c for c, name in enumerate(COORDINATES) if name not in names]] = 0
+    return _equivariant(model, m, v)
+
+
+def four_scalar_model(model: InContextTransformer) -> EquivariantTransformer:
+    """The model of 4 scalars a head that `Recursion.from_model` reads off: the same function, and it can be trained.
+
+    Example:
+        >>> model = four_scalar_model(DenseTransformer(depth=2))
+        >>> sum(p.numel() for p in model.parameters())
+        9
+    """
+    table = Recursion.from_model(model).table
+    columns = [torch.from_numpy(table[name].copy()).to(model.scale) for name in SCALARS]
+    return _equivariant(model, torch.stack(columns[:2], -1), torch.stack(columns[2:], -1))
+
+
+@torch.no_grad()
+def rounded_model(model: EquivariantTransformer, decimals: int = 2) -> EquivariantTransformer:
+    """A copy whose scalars, that of the read-out too, are rounded.
+
+    Example:
+        >>> round(rounded_model(four_scalar_model(DenseTransformer(depth=1)), decimals=1).m[0, 0, 0].item(), 6)
+        0.5
+    """
+    other = copy.deepcopy(model)
+    for part in other.parameters():
+        part.copy_(part.round(decimals=decimals))
+    return other
+
+
+# The ladder
+
+
+@dataclass(frozen=True, eq=False)
+class LayerErrors:
+    r"""How a layer's work differs from that of the original, `(L,)` each, pooled over tasks and points.
+
+    Arguments:
+        attention: total variation :math:`\tfrac12 \sum_j |A_{ij} - A'_{ij}|`, the mean over points and heads, 0 to 1.
+        feature_cosine: between the moves of the feature block, :math:`\langle \Delta x, \Delta x' \rangle /
+            (|\Delta x|\, |\Delta x'|)`, sums over all points. In the last layer nothing depends on it.
+        label_cosine: between the moves of the centred label block; a constant on all classes is no label.
+    """
+
+    attention: Tensor
+    feature_cosine: Tensor
+    label_cosine: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """One model of the ladder, and how it differs from the original.
+
+    Arguments:
+        name: of the rung.
+        model: float64, on the CPU.
+        n_scalars: numbers that it is made of.
+        score_distance: :math:`|M' - M|_F / |M|_F` of each layer, its heads together, `(L,)`.
+        value_distance: the same of V. Some of either is unidentifiable: see the head of this file.
+        on_path: errors of each layer by itself, on the tokens that the original brings there.
+        alone: errors along its own path, on which those of earlier layers have added up.
+        report: against the answers.
+        comparison: against the original.
+    """
+
+    name: str
+    model: InContextTransformer
+    n_scalars: int
+    score_distance: Tensor
+    value_distance: Tensor
+    on_path: LayerErrors
+    alone: LayerErrors
+    report: Report
+    comparison: Comparison
+
+    def __str__(self) -> str:
+        def columns(errors):
+            return errors.attention, errors.feature_cosine, errors.label_cosine
+
+        rows = [self.score_distance, self.value_distance, *columns(self.on_path), *columns(self.alone)]
+        lines = [
+            f"{self.name}: weights            on the original's path     on its own path",
+            "layer     M       V    attention  cos x  cos u    attention  cos x  cos u",
+        ]
+        for level, (m, v, *errors) in enumerate(zip(*(row.tolist() for row in rows), strict=True)):
+            lines.append(f"{level:5d}{m:8.3f}{v:8.3f}" + ("{:13.3f}{:7.3f}{:7.3f}" * 2).format(*errors))
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """The rungs, from the original down; `ladder["four scalars"]` is one of them, and prints its errors by layer."""
+
+    rungs: tuple[Rung, ...]
+
+    def __iter__(self) -> Iterator[Rung]:
+        return iter(self.rungs)
+
+    def __len__(self) -> int:
+        return len(self.rungs)
+
+    def __getitem__(self, name: str | int) -> Rung:
+        if isinstance(name, int):
+            return self.rungs[name]
+        try:
+            return next(rung for rung in self.rungs if rung.name == name)
+        except StopIteration:
+            raise KeyError(f"no rung is called {name!r}; there are {[rung.name for rung in self.rungs]}") from None
+
+    def __str__(self) -> str:
+        lines = ["rung           scalars        accuracy    cross-entropy    agreement  largest difference"]
+        for rung in self.rungs:
+            r, c = rung.report, rung.comparison
+            lines.append(
+                f"{rung.name:14} {rung.n_scalars:7d} {r.accuracy:.4f} ± {r.accuracy_se:.4f} "
+                f"{r.cross_entropy:8.3f} ± {r.cross_entropy_se:.3f} {c.agreement:12.4f} {c.max_difference:19.2g}"
+            )
+        return "\n".join(lines)
+
+
+@torch.no_grad()
+def abstract(model: InContextTransformer, batch: Batch, *, decimals: int = 2, n_layer_tasks: int = 128) -> Ladder:
+    r"""The ladder from a model down to its rounded scalars.
+
+    1. `original`;
+    2. `projected`: weights replaced by their group average;
+    3. `coordinates`: the 6 + 6 coordinates of each head, the same function;
+    4. `four scalars`: :math:`M = \alpha I_d \oplus \beta I_K, V = \gamma I_d \oplus \delta I_K`, all others put to 0;
+    5. `rounded`: to `decimals` places.
+
+    Arguments:
+        model: any of the package's; it is copied to float64 first, so that what is equal shows as equal to 1e-12.
+        batch: tasks that all rungs are measured on.
+        decimals: of the last rung.
+        n_layer_tasks: tasks, the first of the batch, for the errors by layer, which need much memory.
+
+    Raises:
+        ValueError: the batch does not fit the model, or has fewer than 2 tasks.
+
+    Source: own; the rungs that paper A (arXiv 2604.11613, abstract) calls weight abstraction, measured.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> ladder = abstract(DenseTransformer(depth=2), LinearTask().sample(50))
+        >>> [rung.name for rung in ladder]
+        ['original', 'projected', 'coordinates', 'four scalars', 'rounded']
+        >>> [rung.n_scalars for rung in ladder]
+        [257, 25, 25, 9, 9]
+        >>> ladder["coordinates"].comparison.agreement == ladder["projected"].comparison.agreement
+        True
+    """
+    if len(batch) < 2:
+        raise ValueError(f"the batch has {len(batch)} task; standard errors need at least 2")
+    check_count("n_layer_tasks", n_layer_tasks, 1)
+    model, batch = copy.deepcopy(model).double().cpu(), batch.to(dtype=torch.float64, device="cpu")
+    projected = model.projected() if isinstance(model, DenseTransformer) else model
+    four = four_scalar_model(model)
+    models = {
+        "original": model,
+        "projected": projected,
+        "coordinates": model if getattr(model, "scalars", 12) == 4 else coordinate_model(projected),
+        "four scalars": four,
+        "rounded": rounded_model(four, decimals),
+    }
+    logits, weights = predict(model, batch), model.weights()
+    few = batch[:n_layer_tasks]
+    n_context = few.context_y.shape[1]
+    tokens, attention = model.trajectory(few.x, few.context_y)
+    ours = tokens[:-1], tokens[1:], attention
+    rungs = []
+    for name, other in models.items():
+        other_weights, other_logits = other.weights(), predict(other, batch)
+        moved = [attention_layer(z, n_context, m, v) for z, m, v in zip(tokens[:-1], *other_weights, strict=True)]
+        on_path = tokens[:-1], *(torch.stack(part) for part in zip(*moved, strict=True))
+        other_tokens, other_attention = other.trajectory(few.x, few.context_y)
+        alone = other_tokens[:-1], other_tokens[1:], other_attention
+        n_scalars = sum(part.numel() for part in other.parameters())
+        if name == "projected":  # what is left of a dense model's many parameters
+            n_scalars = min(n_scalars, 12 * model.depth * model.heads + 1)
+        rungs.append(
+            Rung(
+                name,
+                other,
+                n_scalars,
+                *(_distance(a, b) for a, b in zip(weights, other_weights, strict=True)),
+                _layer_errors(model.n_features, ours, on_path),
+                _layer_errors(model.n_features, ours, alone),
+                score(other_logits, batch),
+                compare(other_logits, logits, batch),
+            )
+        )
+    return Ladder(tuple(rungs))
+
+
+# What can be identified
+
+
+@torch.no_grad()
+def canonical(model: InContextTransformer) -> InContextTransformer:
+    r"""A copy in which the idle scalars are 0: those of the first and last layer, and what reads s while it is 0.
+
+    Class probabilities are the same, logits up to a constant for each query. In an equivariant model the scalars listed
+    at the head of this file become 0, in later layers too for as long as no J_Kd of V has written to s. In a dense
+    model the same is done to the matrices of the first and last layer: what meets only s, and the rows that move
+    features which nobody reads, hold noise that training does not see, and become what the coordinates 0 make of them.
+
+    Returns:
+        a model of the same class and dtype.
+
+    Source: own.
+
+    Example:
+        >>> model = canonical(EquivariantTransformer(depth=2, heads=1))
+        >>> int((model.m == 0).sum() + (model.v == 0).sum())
+        10
+    """
+    other = copy.deepcopy(model)
+    if isinstance(other, EquivariantTransformer):
+        _fix_coordinates(other)
+    else:
+        _fix_matrices(other)
+    return other
+
+
+@torch.no_grad()
+def regauge(model: InContextTransformer, shear: float = 0.0, stretch: float = 1.0) -> EquivariantTransformer:
+    r"""Another equivariant model with the same class probabilities.
+
+    .. math:: T = \begin{pmatrix} 1 & k \\ 0 & c \end{pmatrix}, \qquad
+        M \mapsto T^{-T} M T^{-1}, \quad V \mapsto T V T^{-1}
+
+    on the 2 x 2 blocks by which M and V act on the averages (a, s). T leaves the input as it is, for there s = 0, and
+    the read-out, which neither a nor s reaches.
+
+    Arguments:
+        model: any; the result has its coordinates, moved.
+        shear: k.
+        stretch: c, not 0.
+
+    Raises:
+        ValueError: c is 0.
+
+    Source: own.
+
+    Example:
+        >>> model = EquivariantTransformer(depth=2)
+        >>> other = regauge(model, shear=1.0, stretch=3.0)
+        >>> bool(torch.isclose(other.v[0, 0, 5], 3 * model.v[0, 0, 5]))  # V's J_Kd, by which s is written
+        True
+    """
+    if stretch == 0:
+        raise ValueError("stretch=0 forgets s; it must be another number")
+    m, v = _coordinates(model)
+    T = torch.tensor([[1, shear], [0, stretch]], dtype=m.dtype, device=m.device)
+    inverse = torch.linalg.inv(T)
+    for part, left in ((m, inverse.T), (v, T)):
+        entries = part[..., I_D] + part[..., J_D], part[..., J_DK], part[..., J_KD], part[..., I_K] + part[..., J_K]
+        block = left @ torch.stack(entries, -1).unflatten(-1, (2, 2)) @ inverse
+        part[..., J_D], part[..., J_DK] = block[..., 0, 0] - part[..., I_D], block[..., 0, 1]
+        part[..., J_KD], part[..., J_K] = block[..., 1, 0], block[..., 1, 1] - part[..., I_K]
+    return _equivariant(model, m, v)
+
+
+def function_rank(model: InContextTransformer, batch: Batch, *, cut: float = 1e-9) -> tuple[int, int]:
+    r"""How many directions of the parameters change the function, to first order, and how many parameters there are.
+
+    The rank of the Jacobian of the centred logits, its columns scaled to length 1. What it lacks to full rank are the
+    continuous symmetries at this model; discrete ones, such as the order of heads, do not show.
+
+    Arguments:
+        model: with generic weights: at the start of a training more symmetries hold by accident.
+        batch: with several times as many queries as there are parameters.
+        cut: singular values below this share of the largest are rounding, and so are columns that short.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> model = EquivariantTransformer(depth=2, heads=1, scalars=4)
+        >>> function_rank(model, LinearTask(n_points=6).sample(40))
+        (8, 9)
+    """
+    model = copy.deepcopy(model).double().cpu()
+    batch = batch.to(dtype=torch.float64, device="cpu")
+    parameters = {name: part.detach() for name, part in model.named_parameters()}
+
+    def centred_logits(parameters):
+        logits = functional_call(model, parameters, (batch.x, batch.context_y))
+        return (logits - logits.mean(-1, keepdim=True)).flatten()
+
+    columns = torch.cat([part.reshape(len(part), -1) for part in jacrev(centred_logits)(parameters).values()], 1)
+    length = columns.norm(dim=0)
+    seen = length > cut * length.max()
+    singular = torch.linalg.svdvals(columns[:, seen] / length[seen])
+    return int((singular > cut * singular[0]).sum()), len(length)
+
+
+def align(theirs: Recursion, ours: Recursion) -> tuple[Recursion, np.ndarray]:
+    r"""Another recursion, as near to ours as the symmetries of the function allow.
+
+    From two layers on, these leave the logits of a recursion as they are, for all contexts:
+
+    - the order of the heads in a layer, for their moves add up;
+    - the last gamma of each head, for nobody reads the features after it: it is put to 0 in both;
+    - where it so happens: the alpha and beta of a head with gamma = delta = 0; how heads of equal alpha and beta share
+      gamma and delta; the place of a layer that moves nothing.
+
+    Rescalings are not among them. Features and labels enter at a fixed size and the residual stream carries them on:
+    were x to become c x in one layer, it would have to in all, the input included. At generic tables `function_rank` is
+    4 L H + 1 - H, the scale of the read-out included, so that no continuous symmetry is left out; that no other
+    discrete one exists is not proved here. A single layer meets queries with u = 0 only: there beta is free too, and of
+    scale and delta the product alone counts. As a classifier a recursion does not feel a positive scale.
+
+    Arguments:
+        theirs: its heads are reordered within each layer, to the least squared distance over the four scalars.
+        ours: what it is compared with.
+
+    Returns:
+        theirs, reordered, and the distance in each layer, :math:`|\theta' - \theta| / |\theta|`, `(L,)`.
+
+    Raises:
+        ValueError: tables of different shapes.
+
+    Source: own.
+
+    Example:
+        >>> ours = Recursion({"alpha": [[1, 2]], "beta": [[3, 4]], "gamma": 0, "delta": [[1, 5]]})
+        >>> theirs = Recursion({"alpha": [[2, 1]], "beta": [[4, 3]], "gamma": 7, "delta": [[5, 1]]})
+        >>> align(theirs, ours)[1]
+        array([0.])
+    """
+    if ours.table.shape != theirs.table.shape:
+        raise ValueError(f"the tables are {ours.table.shape} and {theirs.table.shape}, (L, H); they must be the same")
+    a, b = (np.stack([recursion.table[name] for name in SCALARS], -1) for recursion in (ours, theirs))  # (L, H, 4)
+    a[-1, :, SCALARS.index("gamma")] = b[-1, :, SCALARS.index("gamma")] = 0
+    cost = ((a[:, :, None] - b[:, None]) ** 2).sum(-1)  # (L, H, H)
+    b = np.stack([layer[linear_sum_assignment(c)[1]] for layer, c in zip(b, cost, strict=True)])
+    size = np.sqrt((a**2).sum((1, 2)))
+    distance = np.sqrt(((a - b) ** 2).sum((1, 2))) / np.where(size > 0, size, 1)
+    return theirs.replace(**dict(zip(SCALARS, np.moveaxis(b, -1, 0), strict=True))), distance
+
+
+@dataclass(frozen=True)
+class CoordinateEffect:
+    """What one coordinate does.
+
+    Arguments:
+        matrix: "M" or "V".
+        coordinate: one of `COORDINATES`.
+        size: root mean square over layers and heads.
+        without: the model in which it alone is 0, compared with the full one.
+        beside_four: the four scalars with this one added, compared with the full model.
+    """
+
+    matrix: str
+    coordinate: str
+    size: float
+    without: Comparison
+    beside_four: Comparison
+
+
+@torch.no_grad()
+def coordinate_effects(model: InContextTransformer, batch: Batch) -> list[CoordinateEffect]:
+    """The 12 coordinates one by one, after those that cannot be identified were put to 0.
+
+    A cross coordinate means nothing by itself (see `regauge`): the others are tuned to it, and to take away one alone
+    can cost more than to take away all.
+
+    Arguments:
+        model: any; its projection is what is taken apart.
+        batch: tasks for the comparisons.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> effects = coordinate_effects(EquivariantTransformer(depth=2, scalars=4), LinearTask().sample(50))
+        >>> [e.matrix + " " + e.coordinate for e in effects if e.without.max_difference > 0]
+        ['M I_d', 'M I_K', 'V I_d', 'V I_K']
+    """
+    full = canonical(coordinate_model(model))
+    logits = predict(full, batch)
+    four = {"I_d", "I_K"}
+    effects = []
+    for matrix, part in (("score", full.m), ("value", full.v)):
+        for coordinate, values in zip(COORDINATES, part.unbind(-1), strict=True):
+            without = coordinate_model(full, **{matrix: set(COORDINATES) - {coordinate}})
+            beside_four = coordinate_model(full, **({"score": four, "value": four} | {matrix: four | {coordinate}}))
+            effects.append(
+                CoordinateEffect(
+                    "M" if matrix == "score" else "V",
+                    coordinate,
+                    values.square().mean().sqrt().item(),
+                    *(compare(predict(other, batch), logits, batch) for other in (without, beside_four)),
+                )
+            )
+    return effects
+
+
+def _coordinates(model: InContextTransformer) -> tuple[Tensor, Tensor]:
+    """Those of M and V, `(L, H, 6)` each; where d = 1 makes I_d and J_d the same, I_d holds it all."""
+    if isinstance(model, EquivariantTransformer):
+        m, v = (part.detach().clone() for part in model.coordinates())
+    else:
+        m, v = (coordinates(part.detach(), model.n_features, model.n_classes) for part in model.weights())
+    if model.n_features == 1:
+        for part in (m, v):
+            part[..., I_D] += part[..., J_D]
+            part[..., J_D] = 0
+    return m, v
+
+
+@torch.no_grad()
+def _equivariant(model: InContextTransformer, m: Tensor, v: Tensor) -> EquivariantTransformer:
+    """A model of the same shape with these scalars, 6 + 6 or 2 + 2 a head."""
+    other = EquivariantTransformer(model.n_features, model.n_classes, model.depth, model.heads, 2 * m.shape[-1])
+    other = other.to(dtype=m.dtype, device=m.device)
+    for part, values in ((other.m, m), (other.v, v), (other.scale, model.scale)):
+        part.copy_(values)
+    return other
+
+
+def _fix_coordinates(model: EquivariantTransformer) -> None:
+    m, v = _coordinates(model)
+    written = False  # whether a layer before this one may have made s other than 0
+    for level in range(model.depth):
+        if not written:
+            m[level][:, [J_K, J_DK, J_KD]] = 0
+            v[level][:, [J_K, J_DK]] = 0
+        written = written or bool(v[level][:, J_KD].any())
+    v[-1][:, [I_D, J_D, J_K, J_DK, J_KD]] = 0
+    if model.depth == 1:
+        m[0][:, I_K] = 0  # in a last layer only queries matter, and in a first one they have u = 0
+    model.m.copy_(m[..., model.kept])
+    model.v.copy_(v[..., model.kept])
+
+
+def _fix_matrices(model: DenseTransformer) -> None:
+    d, k = model.n_features, model.n_classes
+    e = model.m.new_zeros(d + k)
+    e[d:] = k**-0.5  # s = <e, z>
+    average = torch.outer(e, e)
+    rest = torch.diag(torch.ones_like(e)) - average
+
+    def fill(matrices):  # let s be treated as the other label directions are, which makes the coordinate J_K zero
+        trace = (rest @ matrices @ rest)[..., d:, d:].diagonal(dim1=-2, dim2=-1).sum(-1)
+        return matrices + (trace / (k - 1))[..., None, None] * average
+
+    model.m[0] = fill(rest @ model.m[0] @ rest)
+    model.v[0] = fill(model.v[0] @ rest)
+    model.v[-1, :, :d] = 0
+    model.v[-1] = fill(rest @ model.v[-1])
+    if model.depth == 1:
+        model.m[0, :, d:] = 0
+
+
+def _distance(ours: Tensor, theirs: Tensor) -> Tensor:  # (L, H, D, D) each -> (L,)
+    size, difference = (part.square().sum((1, 2, 3)).sqrt() for part in (ours, theirs - ours))
+    return torch.where(size > 0, difference / size.clamp(min=1e-300), difference)
+
+
+def _layer_errors(d: int, ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> LayerErrors:
+    """Each is tokens before the layers and after, `(L, B, N, D)`, and attention."""
+
+    def cosine(block):
+        a, b = (block(after - before) for before, after, _ in (ours, theirs))
+        length = (a.square().sum((1, 2, 3)) * b.square().sum((1, 2, 3))).sqrt()
+        idle = ((a == 0) & (b == 0)).all(-1).flatten(1).all(-1).to(length)  # both stand still: no difference
+        return torch.where(length > 0, (a * b).sum((1, 2, 3)) / length.clamp(min=1e-300), idle)
+
+    attention = 0.5 * (ours[2] - theirs[2]).abs().sum(-1).mean((1, 2, 3))
+    labels = cosine(lambda moves: moves[..., d:] - moves[..., d:].mean(-1, keepdim=True))
+    return LayerErrors(attention, cosine(lambda moves: moves[..., :d]), labels)

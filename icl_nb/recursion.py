@@ -1,0 +1,243 @@
+r"""The algorithm inside the transformer, in NumPy alone.
+
+.. math:: A_{ij} &= \mathrm{softmax}_j \big( \alpha \langle x_i, x_j \rangle + \beta \langle u_i, u_j \rangle \big) \\
+    x_i &\leftarrow x_i + \gamma \sum_j A_{ij} x_j \\
+    u_i &\leftarrow u_i + \delta \sum_j A_{ij} u_j
+
+A point i is in the context or a query, j runs over the context, and each layer has its own four scalars. Where a layer
+has several heads, each has its own A, and their moves add up. In the beginning :math:`u_i = e_{y_i} - 1/K` for a
+labelled point, and 0 for an unlabelled one and for a query; in the end the logits are a scale times the u of the query.
+
+Letters: B tasks, n context points, q queries, N = n + q, d features, K classes, L layers, H heads.
+"""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+SCALARS = ("alpha", "beta", "gamma", "delta")
+
+
+def step(layer, x, u, n):
+    """One layer: the points and labels after it, and the attention that moved them.
+
+    Arguments:
+        layer: the four scalars of each head, a row `(H,)` of a table.
+        x: points, the context first, `(B, N, d)`.
+        u: their labels, `(B, N, K)`.
+        n: context points.
+
+    Returns:
+        x, u, and the attention A, `(B, H, N, n)`.
+
+    Example:
+        >>> table = Recursion({"alpha": [[0]], "beta": 0, "gamma": -1, "delta": 0}).table
+        >>> x, u, A = step(table[0], np.array([[[1.0], [3.0], [7.0]]]), np.zeros((1, 3, 2)), n=2)
+        >>> x.tolist()  # everyone attends evenly, and the mean of the context, 2, is taken away
+        [[[-1.0], [1.0], [5.0]]]
+    """
+    alpha, beta, gamma, delta = (layer[name][:, None, None] for name in SCALARS)  # (H, 1, 1) each
+    context_x, context_u = x[:, :n], u[:, :n]  # nobody reads a query
+    scores = alpha * (x @ context_x.mT)[:, None] + beta * (u @ context_u.mT)[:, None]  # (B, H, N, n)
+    A = np.exp(scores - scores.max(-1, keepdims=True))
+    A /= A.sum(-1, keepdims=True)
+    return x + (gamma * A).sum(1) @ context_x, u + (delta * A).sum(1) @ context_u, A
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """All that moves: x `(L + 1, B, N, d)` and u `(L + 1, B, N, K)` before and after each layer, and the attention
+    `(L, B, H, N, n)` between."""
+
+    x: np.ndarray
+    u: np.ndarray
+    attention: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recursion:
+    r"""The recursion with a table of scalars: it classifies in context as a network does, and has no other weights.
+
+    Arguments:
+        table: alpha, beta, gamma and delta, each `(L, H)`, as a mapping or a record array. They are broadcast, so that
+            0 serves for a table of zeros. Kept as a record array: `table.alpha` is `(L, H)`, and `table[t]` a layer.
+        n_classes: K. Neither d nor n needs to be known.
+        scale: of the read-out.
+        dropped: for a recursion that was read off a model, the share of each layer's weights (Frobenius norm, all its
+            heads) that the four scalars do not hold, `(L,)`. None where there was no model.
+
+    Raises:
+        ValueError: a scalar is missing, unknown or not finite, the shapes disagree, or K < 2.
+
+    Source: own form of the recursion that paper A (arXiv 2604.11613, abstract) describes.
+
+    Example:
+        >>> recursion = Recursion({"alpha": [[1.0], [2.0]], "beta": 0, "gamma": 0, "delta": 0.5}, n_classes=2)
+        >>> recursion(np.array([[[-1.0], [1.0], [0.3]]]), np.array([[0, 1]])).round(3)
+        array([[-0.258,  0.258]])
+        >>> print(recursion[:1])  # the first layer alone
+        layer head   alpha    beta   gamma   delta
+            0    0   1.000   0.000   0.000   0.500
+    """
+
+    table: np.recarray
+    n_classes: int = 3
+    scale: float = 1.0
+    dropped: np.ndarray | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "table", _as_table(self.table))
+        if not isinstance(self.n_classes, int) or self.n_classes < 2:
+            raise ValueError(f"n_classes={self.n_classes!r}; it must be a whole number of at least 2")
+        if not np.isfinite(self.scale):
+            raise ValueError(f"scale={self.scale!r}; it must be finite")
+
+    def __call__(self, x, y) -> np.ndarray:
+        """Logits of the queries.
+
+        Arguments:
+            x: points, the queries last, `(B, n + q, d)`; anything that NumPy can read, a CPU tensor too.
+            y: labels of the first n, `(B, n)`, whole numbers, -1 for an unlabelled point.
+
+        Returns:
+            `(B, K)` for one query, `(B, q, K)` for several, float64.
+
+        Raises:
+            ValueError: shapes or labels are not as above, a value is not finite, or no point is labelled.
+        """
+        x, u, n = self.embed(x, y)
+        for layer in self.table:
+            x, u, _ = step(layer, x, u, n)
+        logits = self.scale * u[:, n:]
+        return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    def trajectory(self, x, y) -> Trajectory:
+        """The same, with all that moves on the way; arguments as in a call."""
+        x, u, n = self.embed(x, y)
+        xs, us, attentions = [x], [u], []
+        for layer in self.table:
+            x, u, A = step(layer, x, u, n)
+            xs.append(x), us.append(u), attentions.append(A)
+        return Trajectory(np.stack(xs), np.stack(us), np.stack(attentions))
+
+    def embed(self, x, y) -> tuple[np.ndarray, np.ndarray, int]:
+        """Points `(B, N, d)` and centred labels `(B, N, K)` as they enter the first layer, and n."""
+        x, y = _checked_prompt(x, y, self.n_classes)
+        u = np.zeros((*x.shape[:2], self.n_classes))
+        u[:, : y.shape[1]] = np.where(y[..., None] >= 0, np.eye(self.n_classes)[y] - 1 / self.n_classes, 0)
+        return x, u, y.shape[1]
+
+    @classmethod
+    def from_model(cls, model) -> "Recursion":
+        r"""The recursion in the weights of a model, :math:`M_h \approx \alpha I_d \oplus \beta I_K`,
+        :math:`V_h \approx \gamma I_d \oplus \delta I_K`.
+
+        Each scalar is the coordinate of the identity in its block, beside that of the all-ones matrix: the mean of the
+        diagonal less the mean of all other entries. For a model of four scalars a head nothing is lost and the
+        recursion is exact; else `dropped` says what share of the weights it leaves out, and `icl_nb.abstract` what that
+        does to the function.
+
+        Arguments:
+            model: anything with `weights()`, two `(L, H, d + K, d + K)`, `n_features`, `n_classes` and `scale`.
+
+        Example:
+            >>> from icl_nb import DenseTransformer
+            >>> Recursion.from_model(DenseTransformer(depth=4, seed=0))
+            Recursion(4 layers, 1 head, K=3, scale 5; it dropped 17 % of the weights)
+        """
+        d = model.n_features
+        weights = np.stack(
+            [np.asarray(part.detach().cpu(), dtype=float) for part in model.weights()]
+        )  # (2, L, H, D, D)
+        blocks = np.zeros_like(weights)
+        blocks[..., :d, :d] = _identity_part(weights[..., :d, :d])
+        blocks[..., d:, d:] = _identity_part(weights[..., d:, d:])
+        rest, size = (np.sqrt((part**2).sum((0, 2, 3, 4))) for part in (weights - blocks, weights))  # (L,)
+        (alpha, gamma), (beta, delta) = blocks[..., 0, 0], blocks[..., -1, -1]
+        table = {"alpha": alpha, "beta": beta, "gamma": gamma, "delta": delta}
+        return cls(table, model.n_classes, model.scale.item(), rest / np.where(size > 0, size, 1))
+
+    def replace(self, **scalars) -> "Recursion":
+        """The same with other scalars, `replace(gamma=0)`: a number or an `(L, H)` array each."""
+        return replace(self, table={name: self.table[name] for name in SCALARS} | scalars)
+
+    def __getitem__(self, layers) -> "Recursion":
+        """Some of the layers, `recursion[:6]` or `recursion[[2, 0, 1]]`, in that order."""
+        if isinstance(layers, int):
+            raise TypeError("take layers by a slice or a list: recursion[3:4], recursion[[3]]")
+        return replace(self, table=self.table[layers], dropped=None if self.dropped is None else self.dropped[layers])
+
+    def to_json(self) -> str:
+        """Text that `from_json` reads back without loss; `dropped` stays behind."""
+        scalars = {name: self.table[name].tolist() for name in SCALARS}
+        return json.dumps({"n_classes": self.n_classes, "scale": self.scale, "table": scalars})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recursion":
+        """The recursion that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def __repr__(self) -> str:
+        (depth, heads), share = self.table.shape, "" if self.dropped is None else "; nothing was dropped"
+        if share and self.dropped.any():
+            share = f"; it dropped {100 * np.sqrt(np.mean(self.dropped**2)):.2g} % of the weights"
+        plural = "s" if heads > 1 else ""
+        return f"Recursion({depth} layers, {heads} head{plural}, K={self.n_classes}, scale {self.scale:.4g}{share})"
+
+    def __str__(self) -> str:
+        lines = ["layer head" + "".join(f"{name:>8}" for name in SCALARS)]
+        for index, row in np.ndenumerate(self.table):
+            lines.append("{:5d}{:5d}".format(*index) + "".join(f"{value:8.3f}" for value in row))
+        return "\n".join(lines)
+
+
+def _identity_part(block):
+    """The nearest a I + b J of each matrix `(..., s, s)`, without the b J."""
+    size = block.shape[-1]
+    first = block[..., :1, 0]  # taken out of the mean, so that equal entries average to themselves exactly
+    diagonal = first + (np.diagonal(block, axis1=-2, axis2=-1) - first).mean(-1, keepdims=True)
+    others = (block * (1 - np.eye(size))).sum((-2, -1)) / max(size * (size - 1), 1)
+    return (diagonal - others[..., None])[..., None] * np.eye(size)
+
+
+def _as_table(scalars) -> np.recarray:
+    names = scalars.dtype.names if isinstance(scalars, np.ndarray) else list(scalars)
+    if sorted(names or ()) != sorted(SCALARS):
+        raise ValueError(f"the table has {list(names or ())}; it must have {list(SCALARS)}")
+    columns = np.broadcast_arrays(*(np.asarray(scalars[name], dtype=float) for name in SCALARS))
+    shape = columns[0].shape
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"the scalars have shape {shape}; each must be (L, H), at least one of them in full")
+    if not np.isfinite(columns).all():
+        raise ValueError("the table holds NaN or infinity; every scalar must be finite")
+    table = np.rec.fromarrays(columns, names=SCALARS)
+    table.flags.writeable = False
+    return table
+
+
+def _checked_prompt(x, y, n_classes):
+    x, y = np.asarray(x, dtype=float), np.asarray(y)
+    if x.ndim != 3 or y.ndim != 2:
+        raise ValueError(f"x has shape {x.shape} and y {y.shape}; they must be (B, n + q, d) and (B, n)")
+    if y.dtype.kind not in "iu":
+        raise ValueError(f"y is {y.dtype}; labels must be whole numbers")
+    if len(x) != len(y):
+        raise ValueError(f"x holds {len(x)} tasks and y {len(y)}; they must be equally many")
+    if 0 in x.shape or 0 in y.shape:
+        raise ValueError(f"x {x.shape}, y {y.shape}: a prompt needs a task, a context point and a feature at least")
+    if x.shape[1] <= y.shape[1]:
+        raise ValueError(
+            f"{x.shape[1]} points with {y.shape[1]} context labels leave no query; "
+            "give x at least one point more than y"
+        )
+    if not np.isfinite(x).all():
+        raise ValueError("x holds NaN or infinity; every feature must be finite")
+    if y.min() < -1 or y.max() >= n_classes:
+        raise ValueError(
+            f"labels run from {y.min()} to {y.max()}; they must lie in 0..{n_classes - 1}, "
+            "or be -1 for an unlabelled point"
+        )
+    if (y == -1).all(-1).any():
+        raise ValueError("a context has no labelled point; at least one is needed")
+    return x, y

@@ -1,0 +1,477 @@
+"""What is saved comes back to the bit, what is no checkpoint is refused in words, and what ships is what it says."""
+
+import contextlib
+import json
+import math
+import os
+import pickle
+import struct
+from dataclasses import asdict
+from functools import partial
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from icl_nb import checkpoints
+from icl_nb.checkpoints import KINDS, RECIPES, SHIPPED, Recipe, available, describe, load, retrain, save
+from icl_nb.evaluation import evaluate
+from icl_nb.models import DenseTransformer, EquivariantTransformer
+from icl_nb.symmetry import TOLERANCE, assert_equivariant, equivariance_error, off_commutant
+from icl_nb.tasks import LinearTask
+from icl_nb.training import train
+
+MODELS = {
+    "dense": partial(DenseTransformer, 4, 3, depth=2, heads=3, seed=5),
+    "equivariant": partial(EquivariantTransformer, 4, 3, depth=2, heads=3, seed=5),
+    "four scalars": partial(EquivariantTransformer, 4, 3, depth=2, heads=3, scalars=4, seed=5),
+    "smallest": partial(EquivariantTransformer, 1, 2, depth=1),
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def whole(path):
+    """A good file to do harm to."""
+    save(EquivariantTransformer(depth=2), path, note="good")
+    return path
+
+
+def write(path, content, tensors=None, file_format="icl-nb 1"):
+    """A file in the format, with any content."""
+    good = {name: part.detach() for name, part in EquivariantTransformer(depth=2).state_dict().items()}
+    save_file(good if tensors is None else tensors, path, {"format": file_format, "content": content})
+
+
+def refused(path, message, describe_too=True):
+    """By all that read, as a ValueError in one line, with no library's exception behind it."""
+    for read in (load, describe) if describe_too else (load,):
+        with pytest.raises(ValueError, match=message) as caught:
+            read(path)
+        assert type(caught.value) is ValueError and str(path) in str(caught.value) and "\n" not in str(caught.value)
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+# Round trips
+
+
+@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
+def test_round_trip(build, dtype, path):
+    model = build().to(dtype)
+    with torch.no_grad():
+        model.scale.copy_(torch.tensor(math.pi, dtype=dtype))
+    save(model, path)
+    again = load(path)
+    assert type(again) is type(model) and again.config == model.config and again.dtype == dtype
+    assert list(again.state_dict()) == list(model.state_dict())
+    assert all(torch.equal(part, model.state_dict()[name]) for name, part in again.state_dict().items())
+    batch = LinearTask(6, model.n_features, model.n_classes).sample(3, dtype=dtype)
+    assert torch.equal(again(batch.x, batch.context_y), model(batch.x, batch.context_y))
+    assert not again.training
+
+
+@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
+def test_metadata_hold_the_full_configuration(build, path):
+    model = build()
+    save(model, path, task={"n_points": 7}, lists=[1, 2.5, None, "é"])
+    with safe_open(path, "pt") as file:
+        content = json.loads(file.metadata()["content"])
+    assert content == describe(path)
+    assert content["about"] == {"task": {"n_points": 7}, "lists": [1, 2.5, None, "é"]}
+    rebuilt = KINDS[content["kind"]](**content["config"])
+    assert rebuilt.config == model.config
+    assert [part.shape for part in rebuilt.parameters()] == [part.shape for part in model.parameters()]
+
+
+def test_folders_are_made_and_text_paths_served(tmp_path):
+    path = tmp_path / "deep" / "er" / "model.safetensors"
+    save(EquivariantTransformer(), str(path))
+    assert load(str(path)).depth == 8
+
+
+def test_a_resized_model_is_a_model(path):
+    model = EquivariantTransformer(depth=2).double().resized(7, 2)
+    save(model, path)
+    assert (load(path).n_features, load(path).n_classes) == (7, 2) and torch.equal(load(path).m, model.m)
+
+
+def test_a_loaded_model_can_be_trained_on(whole):
+    assert all(part.requires_grad for part in load(whole).parameters())
+
+
+# No checkpoint
+
+
+def test_truncated_files(whole):
+    complete = whole.read_bytes()
+    (header,) = struct.unpack("<Q", complete[:8])
+    for length in {
+        *range(20),
+        *range(20, len(complete), 17),
+        8 + header - 1,
+        8 + header,
+        8 + header + 1,
+        len(complete) - 1,
+    }:
+        whole.write_bytes(complete[:length])
+        refused(whole, "not a whole safetensors file, which alone is read")
+
+
+def test_longer_files(whole):
+    whole.write_bytes(whole.read_bytes() + b"\0")
+    refused(whole, "not a whole safetensors file")
+
+
+def test_a_flipped_byte_is_never_a_strange_exception(whole):
+    complete = whole.read_bytes()
+    for place in range(0, len(complete), 3):
+        damaged = bytearray(complete)
+        damaged[place] ^= 0x15
+        whole.write_bytes(bytes(damaged))
+        for read in (load, describe):
+            with contextlib.suppress(ValueError):  # a byte of a weight may pass; anything but a ValueError may not
+                read(whole)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 100,
+        b"\xff" * 100,
+        struct.pack("<Q", 50) + b"x" * 50,
+        struct.pack("<Q", 2**62) + b"{}",
+        struct.pack("<Q", 2) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 20) + b'{"m": {"dtype": "F3"',
+        b"PK\x03\x04",
+        b"depth: 8\n",
+    ],
+    ids=lambda content: repr(content[:12]),
+)
+def test_other_bytes(content, path):
+    path.write_bytes(content)
+    refused(path, "not a whole safetensors file|no checkpoint of icl_nb")
+
+
+class Trap:
+    """Whoever unpickles this makes the folder."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def test_a_pickle_is_never_run(tmp_path, path):
+    sprung = tmp_path / "sprung"
+    forms = {
+        "pickle": lambda: path.write_bytes(pickle.dumps(Trap(sprung))),
+        "old pickle": lambda: path.write_bytes(pickle.dumps(Trap(sprung), protocol=0)),
+        "torch.save": lambda: torch.save({"m": Trap(sprung)}, path),
+        "old torch.save": lambda: torch.save({"m": Trap(sprung)}, path, _use_new_zipfile_serialization=False),
+    }
+    for make in forms.values():
+        make()
+        refused(path, "not a whole safetensors file, which alone is read .never a pickle.")
+        assert not sprung.exists()
+    path.write_bytes(pickle.dumps(Trap(sprung)))
+    pickle.loads(path.read_bytes())
+    assert sprung.exists()  # the trap does work
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "description is missing or no JSON"),
+        ("", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ("null", "must hold kind, config and about"),
+        ("[1]", "must hold"),
+        ('"dense"', "must hold"),
+        ("3", "must hold"),
+        ("{}", "must hold"),
+        ('{"kind": "dense", "config": {}}', "must hold"),
+        ('{"kind": "dense", "config": [], "about": {}}', "must hold"),
+        ('{"kind": "dense", "config": {}, "about": null}', "must hold"),
+        ('{"config": {}, "about": {}}', "kind None; it must be one of dense, equivariant"),
+        ('{"kind": "recurrent", "config": {}, "about": {}}', "kind 'recurrent'; it must be one of"),
+        ('{"kind": ["dense"], "config": {}, "about": {}}', "kind"),
+        ('{"kind": {}, "config": {}, "about": {}}', "kind"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_descriptions_refused(content, message, path):
+    write(path, content)
+    refused(path, message)
+
+
+def test_other_formats(path):
+    write(path, "{}", file_format="icl-nb 2")
+    refused(path, "its format is 'icl-nb 2', not 'icl-nb 1'")
+    save_file({"m": torch.zeros(2)}, path)
+    refused(path, "no checkpoint of icl_nb: its format is None")
+    save_file({"m": torch.zeros(2)}, path, {"format": "icl-nb 1"})
+    refused(path, "description is missing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("equivariant", {"depth": 3}),
+        ("equivariant", {"heads": 2}),
+        ("equivariant", {"depth": "2"}),
+        ("equivariant", {"depth": None}),
+        ("equivariant", {"depth": 10**15}),
+        ("equivariant", {"depth": 0}),
+        ("equivariant", {"n_classes": 1}),
+        ("equivariant", {"n_features": 0}),
+        ("equivariant", {"scalars": 4}),
+        ("equivariant", {"scalars": 5}),
+        ("equivariant", {"width": 5}),
+        ("dense", {}),
+        ("dense", {"scalars": None}),
+    ],
+    ids=str,
+)
+def test_the_configuration_of_another_model(kind, change, path):
+    config = EquivariantTransformer(depth=2).config | change
+    write(path, json.dumps({"kind": kind, "config": config, "about": {}}))
+    refused(path, "the weights do not fit the configuration that it states: .{15}", describe_too=False)
+
+
+@pytest.mark.parametrize("change", [{"n_features": 6}, {"n_classes": 2}, {"depth": 1}, {"heads": 4}], ids=str)
+def test_a_dense_model_of_another_size(change, path):
+    model = DenseTransformer(5, 3, 2, 1)
+    content = {"kind": "dense", "config": model.config | change, "about": {}}
+    write(path, json.dumps(content), {name: part.detach() for name, part in model.state_dict().items()})
+    refused(path, "the weights do not fit", describe_too=False)
+
+
+def harm(name, change):
+    tensors = {name: part.detach().clone() for name, part in EquivariantTransformer(depth=2).state_dict().items()}
+    tensors[name] = change(tensors.get(name))
+    return {name: part for name, part in tensors.items() if part is not None}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (harm("m", lambda m: m * math.nan), "the weights 'm' hold NaN"),
+        (harm("v", lambda v: v / 0), "the weights 'v' hold NaN or infinity"),
+        (harm("scale", lambda scale: scale / 0), "the weights 'scale'"),
+        (harm("m", lambda m: None), "it holds scale, v and must hold m, scale, v"),
+        (harm("scale", lambda scale: None), "it holds m, v and must hold"),
+        (harm("bias", lambda _: torch.zeros(2)), "it holds bias, m, scale, v"),
+        ({}, "it holds nothing|weights are"),
+        (harm("m", lambda m: m[..., :5].contiguous()), "do not fit"),
+        (harm("m", lambda m: m[0]), "do not fit"),
+        (harm("m", lambda m: m.flatten()), "do not fit"),
+        (harm("v", lambda v: v[:1].contiguous()), "do not fit"),
+        (harm("scale", lambda scale: torch.ones(3)), "do not fit"),
+        (harm("m", lambda m: m.double()), "weights are .*; all must be float32 or all float64"),
+        (harm("m", lambda m: m.long()), "torch.int64"),
+        ({name: part.half() for name, part in harm("m", lambda m: m).items()}, "weights are torch.float16"),
+        ({name: part.long() for name, part in harm("m", lambda m: m).items()}, "weights are torch.int64"),
+        ({name: part.to(torch.complex64) for name, part in harm("m", lambda m: m).items()}, "torch.complex64"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_weights_refused(tensors, message, path):
+    content = {"kind": "equivariant", "config": EquivariantTransformer(depth=2).config, "about": {}}
+    write(path, json.dumps(content), tensors)
+    refused(path, message, describe_too=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["no-such-name", "", "a" * 5000, "a\0b", "a/b", "missing.safetensors", "../checkpoints", None, 3, b"dense"]
+)
+def test_no_such_checkpoint(name):
+    for read in (load, describe):
+        with pytest.raises(FileNotFoundError, match=r"no file|no checkpoint named .*; there are"):
+            read(name)
+
+
+def test_no_such_path(tmp_path):
+    for path in (tmp_path, tmp_path / "missing.safetensors", tmp_path / "missing"):
+        with pytest.raises(FileNotFoundError, match="no file "):
+            load(path)
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99", "meta", 1.5], ids=str)
+def test_devices_refused(device, whole):
+    with pytest.raises(ValueError, match=r"device=.* cannot be used here; it must be 'cpu'"):
+        load(whole, device=device)
+
+
+# What cannot be saved
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (torch.nn.Linear(2, 2), "a Linear cannot be saved; it must be one of .*DenseTransformer"),
+        (None, "a NoneType cannot be saved"),
+        (EquivariantTransformer().state_dict(), "cannot be saved"),
+        (type("Other", (EquivariantTransformer,), {})(), "a Other cannot be saved"),
+        (EquivariantTransformer().half(), "weights are torch.float16"),
+    ],
+    ids=["module", "None", "state", "subclass", "half"],
+)
+def test_models_refused(model, message, path):
+    with pytest.raises(ValueError, match=message):
+        save(model, path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("part", ["m", "v", "scale"])
+def test_weights_that_are_not_finite_are_not_saved(part, value, path):
+    model = DenseTransformer()
+    with torch.no_grad():
+        getattr(model, part).view(-1)[0] = value
+    with pytest.raises(ValueError, match=f"the weights '{part}' hold NaN or infinity"):
+        save(model, path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("value", [object(), torch.zeros(2), math.nan, {1j}, b"x"], ids=str)
+def test_what_json_cannot_hold_is_not_kept(value, path):
+    with pytest.raises(ValueError, match="must be finite numbers, text, lists and dicts"):
+        save(EquivariantTransformer(), path, about_it=value)
+    assert not path.exists()
+
+
+def test_paths_refused(tmp_path, whole):
+    model = EquivariantTransformer()
+    for path in (tmp_path, tmp_path / "model", tmp_path / "model.pt", None, 3):
+        with pytest.raises(ValueError, match=r"it must name a file that ends in \.safetensors"):
+            save(model, path)
+    with pytest.raises(ValueError, match="cannot be written"):
+        save(model, whole / "inside.safetensors")
+    assert load(whole).depth == 2
+
+
+# What ships
+
+
+def test_all_recipes_ship():
+    assert available() == sorted(RECIPES)
+
+
+def test_recipes_of_a_family_differ_in_their_seed_alone():
+    families = {}
+    for name, recipe in RECIPES.items():
+        family, _, seed = name.rpartition("-")
+        if seed.isdigit():
+            assert recipe.model["seed"] == recipe.training["seed"] == int(seed)
+            families.setdefault(family, []).append(recipe)
+    assert {"dense", "injected", "projected", "equivariant"} <= set(families)
+    for members in families.values():
+        assert len(members) == 5
+        for recipe in members:
+            assert (recipe.kind, recipe.task) == (members[0].kind, members[0].task)
+            assert recipe.model | {"seed": 0} == members[0].model | {"seed": 0}
+            assert recipe.training | {"seed": 0} == members[0].training | {"seed": 0}
+
+
+@pytest.mark.parametrize("name", available())
+def test_a_shipped_checkpoint_is_what_it_says(name):
+    model, content = load(name), describe(name)
+    recipe, about = RECIPES[name], content["about"]
+    assert type(model) is KINDS[recipe.kind] and content["kind"] == recipe.kind and model.dtype == torch.float32
+    assert content["config"] == model.config
+    assert {key: model.config[key] for key in recipe.model if key != "seed"} == {
+        key: value for key, value in recipe.model.items() if key != "seed"
+    }
+    assert about["recipe"] == asdict(recipe) and about["task"] == asdict(recipe.task)
+    assert about["training"].items() >= recipe.training.items() and about["training"]["seconds"] > 0
+    curve, blocks = about["curve"], recipe.training["steps"] // about["curve"]["every"]
+    assert len(curve["loss"]) == len(curve["accuracy"]) == blocks and len(curve["off_commutant"]) == blocks + 1
+    assert set(about["versions"]) == {"icl-nb", "torch"}
+    if recipe.task == LinearTask():
+        assert 0.8 < about["evaluation"]["accuracy"] < 0.9055  # the Bayes oracle
+    weights = [part.detach() for part in model.weights()]
+    final = [off_commutant(part, model.n_features, model.n_classes).mean().item() for part in weights]
+    assert final == pytest.approx(curve["off_commutant"][-1], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", available())
+def test_a_shipped_checkpoint_is_as_symmetric_as_its_recipe_makes_it(name):
+    model, batch = load(name), RECIPES[name].task.sample(32, seed=2)
+    if RECIPES[name].kind == "equivariant" or RECIPES[name].training.get("symmetry") == "projection":
+        assert_equivariant(model, batch)
+        assert equivariance_error(model.double(), batch) <= (
+            TOLERANCE[torch.float64] if RECIPES[name].kind == "equivariant" else TOLERANCE[torch.float32]
+        )
+    else:
+        with pytest.raises(AssertionError, match="is off by"):
+            assert_equivariant(model, batch)
+
+
+@pytest.mark.parametrize("name", [name for name in ("equivariant-0", "dense-0") if name in available()])
+def test_a_stored_evaluation_is_reproduced(name):
+    """400 fresh tasks x 16 queries: within four standard errors of what the file says of 8,000."""
+    stored, report = (
+        describe(name)["about"]["evaluation"],
+        evaluate(load(name), RECIPES[name].task, n_tasks=400, seed=5),
+    )
+    for score in ("accuracy", "cross_entropy"):
+        error = math.hypot(stored[f"{score}_se"], getattr(report, f"{score}_se"))
+        assert abs(stored[score] - getattr(report, score)) < 4 * error
+
+
+def test_only_checkpoints_lie_among_the_shipped():
+    assert {path.suffix for path in SHIPPED.iterdir()} == {".safetensors"}
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 5e6
+
+
+# Retraining
+
+
+TINY = Recipe(
+    "dense",
+    {"depth": 2, "heads": 1, "seed": 1},
+    {"steps": 100, "batch_size": 4, "n_queries": 2, "symmetry": "projection", "seed": 1},
+    LinearTask(4, 2, 2),
+)
+
+
+def test_retraining_a_recipe(monkeypatch, tmp_path):
+    """In a process of its own and in this one the weights agree to the bit; the file says all there is to say."""
+    monkeypatch.setattr(checkpoints, "RECIPES", {"tiny": TINY})
+    (path,) = retrain(folder=tmp_path, jobs=1, progress=False)
+    assert path == tmp_path / "tiny.safetensors"
+    once, about = load(path), describe(path)["about"]
+    again = DenseTransformer(2, 2, **TINY.model)
+    train(again, TINY.task, progress=False, **TINY.training)
+    assert all(torch.equal(a, b) for a, b in zip(once.parameters(), again.parameters(), strict=True))
+    assert about["recipe"] == asdict(TINY) and about["task"] == asdict(TINY.task)
+    assert len(about["curve"]["loss"]) == len(about["curve"]["accuracy"]) == 2
+    start, *rest = about["curve"]["off_commutant"]
+    assert min(start) > 0.001 and len(rest) == 2 and max(map(max, rest)) == 0
+    assert off_commutant(once.m.detach(), 2, 2).max() <= TOLERANCE[torch.float32]
+    report = evaluate(once, TINY.task)
+    assert about["evaluation"] == pytest.approx(asdict(report))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"names": ["nothing"]}, "no recipe for nothing; there are recipes for headline, "),
+        ({"names": ["headline", "nothing"]}, "no recipe for nothing"),
+        ({"names": ["headline"], "jobs": 0}, "jobs=0"),
+        ({"names": ["headline"], "jobs": 1.5}, "jobs=1.5"),
+    ],
+    ids=str,
+)
+def test_retraining_refuses(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        retrain(folder=tmp_path, **arguments)
+    assert not list(tmp_path.iterdir())
