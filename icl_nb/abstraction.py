@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, minimize
 from torch import Tensor
 from torch.func import functional_call, jacrev
 
@@ -327,6 +327,46 @@ def regauge(model: InContextTransformer, shear: float = 0.0, stretch: float = 1.
         part[..., J_D], part[..., J_DK] = block[..., 0, 0] - part[..., I_D], block[..., 0, 1]
         part[..., J_KD], part[..., J_K] = block[..., 1, 0], block[..., 1, 1] - part[..., I_K]
     return _equivariant(model, m, v)
+
+
+@torch.no_grad()
+def shortest(model: InContextTransformer) -> EquivariantTransformer:
+    r"""Of all copies that `regauge` makes, the one whose J coordinates are smallest, its idle scalars put to 0.
+
+    .. math:: \min_{k,\, c > 0} \sum (\text{coordinates other than } I_d \text{ and } I_K)^2
+
+    A size that k and c can change says nothing of a model; here it is the smallest that the function allows. For c < 0
+    there is a mirror image, in which the cross coordinates have the other sign.
+
+    Arguments:
+        model: any; where it is not equivariant, its weights are projected.
+
+    Source: own.
+
+    Example:
+        >>> model = EquivariantTransformer(depth=3).double()
+        >>> sizes = [shortest(m).v[1, 0, 5].item() for m in (model, regauge(model, shear=1.0, stretch=3.0))]
+        >>> abs(sizes[0] - sizes[1]) < 1e-5
+        True
+    """
+    full = canonical(coordinate_model(model))
+    if not full.v[:-1, :, J_KD].any():  # nobody writes to s: k and c have nothing to move
+        return full
+    others = [J_D, J_K, J_DK, J_KD]
+
+    def moved(gauge):
+        return canonical(regauge(full, gauge[0], float(np.exp(gauge[1]))))
+
+    def size(gauge):
+        other = moved(gauge)
+        return sum(part[..., others].double().square().sum().item() for part in (other.m, other.v))
+
+    options = {"xatol": 1e-7, "fatol": 1e-10, "maxiter": 1000}
+    # A stretch by at most e^5, so that the search cannot run off where s hardly matters.
+    bounds = [(-100, 100), (-5, 5)]
+    starts = [(0.0, 0.0), (0.0, 2.0), (0.0, -2.0)]
+    found = [minimize(size, start, method="Nelder-Mead", bounds=bounds, options=options) for start in starts]
+    return moved(min(found, key=lambda result: result.fun).x)
 
 
 def function_rank(model: InContextTransformer, batch: Batch, *, cut: float = 1e-9) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
@@ -162,7 +163,9 @@ def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
     pieces = []
     for start in range(0, len(batch), batch_size):
         piece = batch[start : start + batch_size].to(dtype=dtype, device=device)
-        logits = torch.as_tensor(model(piece.x, piece.context_y))  # a NumPy predictor serves as well
+        logits = model(piece.x, piece.context_y)
+        if isinstance(logits, np.ndarray):  # a NumPy predictor serves as well
+            logits = torch.tensor(logits)
         pieces.append(_by_query(logits, piece).cpu())
     return torch.cat(pieces)
 

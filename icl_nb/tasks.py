@@ -106,6 +106,7 @@ class Batch:
         lead = scores.gather(-1, best[..., None]) - scores
         between = torch.cdist(self.w, self.w).gather(1, best[..., None].expand_as(scores))  # |w_k - w_l|, (B, N, K)
         rivals = torch.nn.functional.one_hot(best, self.n_classes) == 0
+        between = between.clamp(min=torch.finfo(between.dtype).tiny)  # of equal class vectors: lead 0, margin 0
         return torch.where(rivals, lead / between, torch.inf).amin(-1)
 
     def __len__(self) -> int:
@@ -198,7 +199,10 @@ class LinearTask:
         check_count("n_queries", n_queries, 1)
         check_dtype(dtype)
         check_device(device)
-        generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed))
+        # Training continues generators that start at its own seed: no sample by number is what a model was trained on.
+        generator = (
+            seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed) + 2**31)
+        )
         draw = {"generator": generator, "dtype": torch.float64}
         w = torch.randn(n_tasks, self.n_classes, self.n_features, **draw).to(dtype)
         x = (self.shift + torch.randn(n_tasks, self.n_points + n_queries, self.n_features, **draw)).to(dtype)

@@ -20,6 +20,7 @@ from icl_nb.abstraction import (
     function_rank,
     regauge,
     rounded_model,
+    shortest,
 )
 from icl_nb.evaluation import compare, predict, score
 from icl_nb.models import DenseTransformer, EquivariantTransformer
@@ -370,6 +371,38 @@ def test_a_gauge_that_moves_the_input_is_not_one():
         other = copy.deepcopy(model)
         other.m.copy_(m), other.v.copy_(v)
     assert difference(model, other, draw(model)) > 1e-3
+
+
+def other_coordinates(model):
+    return torch.cat([part[..., [1, 3, 4, 5]] for part in (model.m, model.v)])
+
+
+@given(seeds, st.floats(-2, 2), st.floats(0.3, 3))
+@settings(max_examples=10)
+def test_shortest_does_not_depend_on_the_copy(seed, shear, stretch):
+    model = generic(seed=seed)
+    least = shortest(model)
+    assert difference(model, least, draw(model, n_tasks=4)) <= 1e3 * EXACT
+    for gauge in ((shear, stretch), (0.0, -1.0)):
+        copied = shortest(regauge(model, *gauge))
+        sign = torch.tensor([1, 1, 1, 1, 1, 1]) if gauge[1] > 0 else torch.tensor([1, 1, 1, 1, -1, -1])
+        assert max((copied.m - sign * least.m).abs().max(), (copied.v - sign * least.v).abs().max()) < 1e-4
+
+
+def test_shortest_is_shorter_than_its_neighbours():
+    least = shortest(generic())
+    size = other_coordinates(least).square().sum()
+    assert size < other_coordinates(canonical(generic())).square().sum()
+    for gauge in ((0.01, 1.0), (-0.01, 1.0), (0.0, 1.01), (0.0, 0.99)):
+        assert other_coordinates(canonical(regauge(least, *gauge))).square().sum() > size
+
+
+def test_shortest_leaves_what_has_no_freedom():
+    four = generic(scalars=4)
+    assert torch.equal(shortest(four).m[..., [0, 2]], canonical(four).m)
+    assert not other_coordinates(shortest(four)).any()
+    silent = coordinate_model(generic(), value=["I_d", "J_d", "I_K", "J_K", "J_dK"])  # never writes to s
+    assert torch.equal(shortest(silent).m, canonical(silent).m)
 
 
 # Symmetries of the recursion

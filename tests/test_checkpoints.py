@@ -374,7 +374,7 @@ def test_recipes_of_a_family_differ_in_their_seed_alone():
             families.setdefault(family, []).append(recipe)
     assert {"dense", "injected", "projected", "equivariant"} <= set(families)
     for members in families.values():
-        assert len(members) == 5
+        assert len(members) >= 3
         for recipe in members:
             assert (recipe.kind, recipe.task) == (members[0].kind, members[0].task)
             assert recipe.model | {"seed": 0} == members[0].model | {"seed": 0}

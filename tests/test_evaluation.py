@@ -255,7 +255,9 @@ def test_any_function_can_be_evaluated():
         n = y.shape[1]
         return torch.nn.functional.one_hot(y.gather(1, torch.cdist(x[:, n:], x[:, :n]).argmin(-1)), 3).double()
 
-    report = evaluate(nearest, LinearTask(n_points=200, n_features=2), n_tasks=50)
+    task = LinearTask(n_points=200, n_features=2)
+    report = evaluate(nearest, task, n_tasks=50)
+    assert evaluate(lambda x, y: nearest(x, y).numpy(), task, n_tasks=50) == report
     assert report.accuracy > 0.9 and (report.n_tasks, report.n_queries) == (50, 16)
 
 
@@ -313,10 +315,15 @@ def test_logits_refused(logits, message):
         lambda: score(logits, batch),
         lambda: compare(logits, LOGITS, batch),
         lambda: compare(LOGITS, logits, batch),
-        lambda: predict(lambda x, y: logits, batch),
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("logits", [None, [[0.0] * 3] * 6, LOGITS + math.nan, LOGITS[:5], np.zeros((6, 3))])
+def test_predictions_refused(logits):
+    with pytest.raises(ValueError, match=r"logits? "):
+        predict(lambda x, y: logits, draw())
 
 
 def test_one_task_has_no_standard_error():

@@ -133,6 +133,11 @@ def test_two_classes_keep_no_margin():
     assert kstest(batch.margin()[:, 0].numpy(), "halfnorm").pvalue > 1e-3
 
 
+def test_equal_class_vectors_leave_no_margin():
+    batch = LinearTask(n_classes=2).sample(2)
+    assert not replace(batch, w=batch.w[:, :1].repeat(1, 2, 1)).margin().any()
+
+
 def test_margin_needs_the_class_vectors():
     with pytest.raises(ValueError, match="w is None"):
         replace(LinearTask().sample(2), w=None).margin()

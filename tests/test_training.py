@@ -166,7 +166,6 @@ def test_every_batch_is_fresh(batches):
     assert len(batches) == 5 and len(points.unique()) == len(points)
 
 
-@pytest.mark.xfail(reason="torch keeps 32 bits of a seed: seed + 2**32 is seed, see the report on issue 2", strict=True)
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1])
 def test_no_training_stream_is_the_stream_of_an_evaluation(seed, batches):
     run(build(), steps=1, seed=seed)

@@ -1,0 +1,399 @@
+r"""How far apart the classes are, as measured, and as chapter 6 proves that it must change from layer to layer.
+
+With class means :math:`\mu_c`, shares :math:`p_c` and the overall mean :math:`\bar x` of the context points,
+
+.. math:: S_B = \sum_c p_c (\mu_c - \bar x)(\mu_c - \bar x)^T, \qquad
+    S_W = \frac1n \sum_i (x_i - \mu_{y_i})(x_i - \mu_{y_i})^T
+
+T1 to T7 are the theorems of chapter 6. Letters: n context points, d features, K classes, L layers, H heads; `*` stands
+for any leading axes, tasks for instance. Throughout, `x (*, n, d)` are points (label blocks serve as well), `y (*, n)`
+their classes in `0..K-1`, `n_classes` is K, and a `table` is that of a `Recursion`, or a mapping with the same names.
+Results are float64. Bad shapes, values that are not finite and labels outside `0..K-1` raise a ValueError. Source: own;
+chapter 6 has the proofs, `tests/test_separation.py` a slow reference for each function.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, logit, ndtr, softmax
+
+from icl_nb.recursion import SCALARS
+
+Array = np.ndarray
+Table = np.recarray | Mapping[str, ArrayLike]
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(120)  # for means over a standard normal
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+
+
+def class_means(x: ArrayLike, y: ArrayLike, n_classes: int) -> tuple[Array, Array]:
+    r"""Means :math:`\mu_c`, `(*, K, d)` (of all points for a missing class), shares :math:`p_c = n_c / n`, `(*, K)`.
+
+    Example:
+        >>> class_means([[1.0], [3.0], [8.0], [8.0]], [0, 0, 1, 1], 2)
+        (array([[2.], [8.]]), array([0.5, 0.5]))
+    """
+    x, y = _points(x, y, n_classes)
+    member = (y[..., None] == np.arange(n_classes)).astype(float)  # (*, n, K)
+    counts = member.sum(-2)
+    means = np.swapaxes(member, -1, -2) @ x / np.maximum(counts, 1)[..., None]
+    return np.where(counts[..., None] > 0, means, x.mean(-2, keepdims=True)), counts / x.shape[-2]
+
+
+def between_scatter(means: ArrayLike, shares: ArrayLike) -> Array:
+    r""":math:`S_B`, `(*, d, d)`, of class means `(*, K, d)` with shares `(*, K)`.
+
+    Example:
+        >>> between_scatter([[-1.0], [1.0]], [0.5, 0.5])
+        array([[1.]])
+    """
+    means, shares = np.asarray(means, float), np.asarray(shares, float)[..., None]
+    centred = means - (shares * means).sum(-2, keepdims=True)
+    return np.swapaxes(centred, -1, -2) @ (shares * centred)
+
+
+def scatter(x: ArrayLike, y: ArrayLike, n_classes: int) -> tuple[Array, Array]:
+    r""":math:`S_B` and :math:`S_W`, each `(*, d, d)`.
+
+    Example:
+        >>> scatter([[0.0], [2.0], [10.0], [12.0]], [0, 0, 1, 1], 2)
+        (array([[25.]]), array([[1.]]))
+    """
+    x, y = _points(x, y, n_classes)
+    means, shares = class_means(x, y, n_classes)
+    deviation = x - np.take_along_axis(means, y[..., None], -2)
+    return between_scatter(means, shares), np.swapaxes(deviation, -1, -2) @ deviation / x.shape[-2]
+
+
+def separation(x: ArrayLike, y: ArrayLike, n_classes: int) -> Array:
+    r"""Separation, :math:`\operatorname{tr} S_B / \operatorname{tr} S_W`, `(*)`; infinite where classes are points.
+
+    Example:
+        >>> separation([[0.0], [2.0], [10.0], [12.0]], [0, 0, 1, 1], 2).item()
+        25.0
+    """
+    between, within = (_trace(part) for part in scatter(x, y, n_classes))
+    return np.divide(between, within, out=np.full_like(between, np.inf), where=within > 0)
+
+
+def fisher_ratio(x: ArrayLike, y: ArrayLike, n_classes: int) -> Array:
+    r"""Fisher ratio, :math:`\operatorname{tr}(S_W^{-1} S_B)`, `(*)`, which no affine map moves; needs S_W invertible.
+
+    Example:
+        >>> fisher_ratio([[0.0], [2.0], [10.0], [12.0]], [0, 0, 1, 1], 2).item()
+        25.0
+    """
+    between, within = scatter(x, y, n_classes)
+    spectrum = np.linalg.eigvalsh(within)
+    if (spectrum[..., 0] <= 1e-14 * spectrum[..., -1]).any():
+        raise ValueError("a direction has no within-class scatter, so the Fisher ratio is not defined")
+    return _trace(np.linalg.solve(within, between))
+
+
+def own_class_attention(attention: ArrayLike, y: ArrayLike, n_classes: int) -> tuple[Array, Array]:
+    r"""The attention that classes pay to themselves, and its excess over chance, each `(*, K)`.
+
+    .. math:: \pi_c = \frac{1}{n_c} \sum_{y_i = c} \sum_{y_j = c} A_{ij}, \qquad
+        \rho_c = \frac{\pi_c - p_c}{1 - p_c}
+
+    for attention `(*, N, n)`, the context first (`y[:, None]` for attention `(B, H, N, n)`). A class without points has
+    both 0, a class of all points has rho 0; a row that does not sum to 1 raises a ValueError.
+
+    Example:
+        >>> pi, rho = own_class_attention([[0.9, 0.1], [0.3, 0.7]], [0, 1], 2)
+        >>> pi, rho.round(2)
+        (array([0.9, 0.7]), array([0.8, 0.4]))
+    """
+    attention = np.asarray(attention, float)
+    if attention.ndim < 2 or attention.shape[-2] < attention.shape[-1]:
+        raise ValueError(f"attention has shape {attention.shape}; it must be (*, N, n) with a row for every column")
+    rows = attention[..., : attention.shape[-1], :]
+    if not np.allclose(rows.sum(-1), 1, atol=1e-4):
+        raise ValueError("a row of the attention does not sum to 1")
+    _, y = _points(rows, y, n_classes)
+    own = (rows * (y[..., :, None] == y[..., None, :])).sum(-1)
+    pi, shares = class_means(own[..., None], y, n_classes)
+    pi = np.where(shares > 0, pi[..., 0], 0.0)
+    inside = (shares > 0) & (shares < 1)
+    return pi, np.where(inside, (pi - shares) / np.where(inside, 1 - shares, 1.0), 0.0)
+
+
+def alignment(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    r"""Means over i != j of :math:`\langle x_i, x_j \rangle 1\{y_i = y_j\}` and of the same for different classes.
+
+    Unbiased estimates, `(*)`, of what T2 predicts to be `expected_alignment` and its negative. Needs n > 1.
+
+    Example:
+        >>> same, different = alignment([[1.0], [2.0], [-3.0], [0.0]], [0, 0, 1, 1])
+        >>> round(float(same), 3), round(float(different), 3)
+        (0.333, -1.5)
+    """
+    n_classes = int(np.max(y)) + 1
+    x, y = _points(x, y, n_classes)
+    n = x.shape[-2]
+    if n < 2:
+        raise ValueError("alignment compares pairs of points; give at least two")
+    means, shares = class_means(x, y, n_classes)
+    itself = (x**2).sum((-1, -2))
+    same = ((n * shares[..., None] * means) ** 2).sum((-1, -2)) - itself
+    every = (x.sum(-2) ** 2).sum(-1) - itself
+    return same / (n * (n - 1)), (every - same) / (n * (n - 1))
+
+
+def tilt_moments(query: ArrayLike, alpha: float, n_points: int) -> tuple[Array, Array]:
+    r"""T1: mean `(*, d)` and covariance `(*, d, d)` of attention over n points of N(0, I), to first order in 1/n.
+
+    .. math:: \Bigl(1 - \frac{e^{\tau^2}}{n}\Bigr) \alpha x_*, \qquad
+        \frac{e^{\tau^2}}{n} \bigl(I + \alpha^2 x_* x_*^T\bigr), \qquad \tau = |\alpha|\, \|x_*\|
+
+    for a query `(*, d)`. Good where :math:`e^{\tau^2} \ll n`; beyond :math:`\tau = \sqrt{2 \log n}` no attention
+    reaches the limit :math:`\alpha x_*`.
+
+    Example:
+        >>> mean, covariance = tilt_moments([1.0, 0.0], 0.5, 1000)
+        >>> mean.round(4), covariance.round(4).tolist()
+        (array([0.4994, 0.    ]), [[0.0016, 0.0], [0.0, 0.0013]])
+    """
+    if n_points < 1:
+        raise ValueError(f"n_points={n_points}; it must be at least 1")
+    shift = alpha * np.asarray(query, float)
+    factor = np.exp((shift**2).sum(-1, keepdims=True)) / n_points
+    stretched = np.eye(shift.shape[-1]) + shift[..., :, None] * shift[..., None, :]
+    return (1 - factor) * shift, factor[..., None] * stretched
+
+
+def expected_alignment(w: ArrayLike, noise: Sequence[float] = (0.0, 0.0)) -> Array:
+    r"""T2: :math:`E[\langle x_j, x_* \rangle 1\{y_j = y_*\}]`, `(*)`, for points N(0, I) and labels argmax.
+
+    .. math:: \prod_{\eta} \Bigl(1 - \tfrac{K \eta}{K - 1}\Bigr) \times \begin{cases} 1 / \pi & K = 2 \\
+        (3 + \cos \phi_1 + \cos \phi_2 + \cos \phi_3) / (4 \pi) & K = 3 \\
+        \omega_K^2 / (K - 1) & \text{rows of W equidistant} \end{cases}
+
+    with the angles of the triangle whose corners are the rows of W, and the mean of the largest of K standard normals,
+    :math:`\omega_K = K \int t\, \Phi(t)^{K-1} \varphi(t)\, dt`.
+
+    Arguments:
+        w: `(*, K, d)`.
+        noise: probability eta that a label is replaced by one of the others, for the first and the second of the pair.
+
+    Raises:
+        ValueError: two rows coincide, or K > 3 and the rows are not equidistant (no closed form).
+
+    Example:
+        >>> [round(float(expected_alignment(np.eye(k))), 4) for k in (2, 3, 4)]
+        [0.3183, 0.3581, 0.3532]
+    """
+    w = np.asarray(w, float)
+    n_classes = w.shape[-2]
+    length = np.linalg.norm(w[..., None, :, :] - w[..., :, None, :], axis=-1)  # (*, K, K)
+    sides = length[..., *np.triu_indices(n_classes, 1)]
+    if n_classes < 2 or (sides <= 0).any():
+        raise ValueError("two classes have the same vector, or there is only one")
+    factor = np.prod(1 - n_classes * np.asarray(noise, float) / (n_classes - 1))
+    if n_classes == 3:
+        squares, product = sides**2, sides.prod(-1, keepdims=True)
+        cosines = sides * (squares.sum(-1, keepdims=True) - 2 * squares) / (2 * product)
+        return factor * (3 + cosines.sum(-1)) / (4 * np.pi)
+    if not np.allclose(sides, sides[..., :1], rtol=1e-9):
+        raise ValueError(f"for K={n_classes} > 3 there is a closed form only where all rows of w are equally far apart")
+    omega = n_classes * (_WEIGHTS * _NODES * ndtr(_NODES) ** (n_classes - 1)).sum()
+    return np.full(w.shape[:-2], factor * omega**2 / (n_classes - 1))
+
+
+def label_only_attention(beta: ArrayLike, shares: ArrayLike) -> tuple[Array, Array]:
+    r"""T3: pi and rho, each `(*, K)`, where scores are :math:`\beta \langle u_i, u_j \rangle` with fresh labels.
+
+    .. math:: \pi_c = \frac{p_c e^\beta}{1 - p_c + p_c e^\beta}, \qquad
+        \rho_c = \frac{p_c (e^\beta - 1)}{1 + p_c (e^\beta - 1)}
+
+    for beta `(*)` and shares `(*, K)`; a class of all points has rho 0.
+
+    Example:
+        >>> pi, rho = label_only_attention(np.log(4), [0.5, 0.25, 0.25])
+        >>> pi.round(3), rho.round(3)
+        (array([0.8  , 0.571, 0.571]), array([0.6  , 0.429, 0.429]))
+    """
+    beta, shares = np.asarray(beta, float)[..., None], np.asarray(shares, float)
+    pi = expit(beta + logit(shares))
+    return pi, np.where(shares < 1, (pi - shares) / np.where(shares < 1, 1 - shares, 1.0), 0.0)
+
+
+class Mixture(NamedTuple):
+    """A context as T4 and T6 see it: Gaussian classes with one covariance."""
+
+    means: Array  # (*, K, d)
+    labels: Array  # label block of each class, (*, K, K)
+    shares: Array  # (*, K)
+    covariance: Array  # within each class, (*, d, d)
+
+
+def attention_posterior(x: ArrayLike, u: ArrayLike, context: Mixture, alpha: float, beta: float) -> Array:
+    r"""T6: the attention that readers x `(*, m, d)` with labels u `(*, m, K)` pay to each class, `(*, m, K)`.
+
+    .. math:: \pi_k = \mathrm{softmax}_k \bigl(
+        \log p_k + \alpha \langle x, \mu_k \rangle + \beta \langle u, \bar u_k \rangle \bigr)
+
+    Example:
+        >>> context = Mixture(np.array([[1.0], [-1.0]]), np.eye(2) - 0.5, np.array([0.5, 0.5]), np.eye(1))
+        >>> attention_posterior([[0.5]], [[0.0, 0.0]], context, 2.0, 1.0).round(3)
+        array([[0.881, 0.119]])
+    """
+    with np.errstate(divide="ignore"):  # a class without points has no say
+        prior = np.log(context.shares)[..., None, :]
+    scores = alpha * (np.asarray(x, float) @ np.swapaxes(context.means, -1, -2))
+    return softmax(prior + scores + beta * (np.asarray(u, float) @ np.swapaxes(context.labels, -1, -2)), axis=-1)
+
+
+def mixture_layer(x: ArrayLike, u: ArrayLike, context: Mixture, table: Table) -> tuple[Array, Array]:
+    r"""T4 and T6: readers x `(*, m, d)`, u `(*, m, K)` after one layer over a large sample of the context.
+
+    .. math:: x \leftarrow x + \sum_h \gamma_h \Bigl(\alpha_h \Sigma x + \sum_k \pi_{hk} \mu_k\Bigr), \qquad
+        u \leftarrow u + \sum_h \delta_h \sum_k \pi_{hk} \bar u_k
+
+    with the table of one layer, `(H,)`. Where beta makes a reader see its own class alone, this is the affine map of
+    T4, :math:`x \leftarrow (I + \gamma \alpha \Sigma) x + \gamma \mu_c`.
+
+    Example:
+        >>> context = Mixture(np.array([[1.0], [-1.0]]), np.eye(2) - 0.5, np.array([0.5, 0.5]), np.eye(1))
+        >>> mixture_layer([[1.0]], [[0.5, -0.5]], context, dict(alpha=[-0.5], beta=50, gamma=1, delta=0))[0].round(6)
+        array([[1.5]])
+    """
+    x, u = np.asarray(x, float), np.asarray(u, float)
+    new_x, new_u = x, u
+    for alpha, beta, gamma, delta in zip(*_scalars(table, 1), strict=True):
+        posterior = attention_posterior(x, u, context, alpha, beta)
+        new_x = new_x + gamma * (alpha * x @ context.covariance + posterior @ context.means)
+        new_u = new_u + delta * (posterior @ context.labels)
+    return new_x, new_u
+
+
+class ScalarPath(NamedTuple):
+    """What `scalar_recursion` gives."""
+
+    radius: Array  # r of the class means, (L + 1,)
+    label: Array  # l of the labels, (L + 1,)
+    spread: Array  # lambda, (L + 1, m)
+    query_radius: Array  # (L + 1,)
+    query_label: Array  # (L + 1,)
+    rho: Array  # excess own-class attention of the context, (L, H)
+
+
+def scalar_recursion(
+    table: Table, n_classes: int, radius: float, label: float = 1.0, spread: ArrayLike = 0.0, query: tuple | None = None
+) -> ScalarPath:
+    r"""T5: the recursion of K symmetric classes, with means :math:`r v_c` and labels :math:`\ell (e_c - 1/K)`.
+
+    .. math:: r \leftarrow r \bigl(1 + \textstyle\sum_h \gamma_h (\rho_h + \alpha_h \lambda)\bigr), \quad
+        \ell \leftarrow \ell \bigl(1 + \textstyle\sum_h \delta_h \rho_h\bigr), \quad
+        \lambda \leftarrow \lambda \bigl(1 + \textstyle\sum_h \gamma_h \alpha_h \lambda\bigr)^2
+
+    with :math:`\rho_h = (e^\theta - 1) / (e^\theta + K - 1)`, :math:`\theta = \alpha_h r^2 + \beta_h \ell^2` and
+    :math:`\langle v_c, v_k \rangle = 1\{c = k\} - 1/K`. Exact if lambda = 0, if alpha = 0, and if rho = 1, n large.
+
+    Arguments:
+        table: of shape `(L, H)`.
+        radius, label: r and l at the start; fresh labels have l = 1.
+        spread: within-class variances, `()` or `(m,)`; the first is the one in the span of the class means.
+        query: radius and label of a query on the ray of its class; by default its class mean, without a label.
+
+    Example:
+        >>> path = scalar_recursion(dict(alpha=0, beta=[[np.log(4)]], gamma=1, delta=0.5), 2, radius=1.0)
+        >>> path.rho.round(3), path.radius.round(3), path.label.round(3)
+        (array([[0.6]]), array([1. , 1.6]), array([1. , 1.3]))
+    """
+    spread = np.atleast_1d(np.asarray(spread, float))
+    states, rhos = [(radius, label, spread, *((radius, 0.0) if query is None else query))], []
+    for alpha, beta, gamma, delta in zip(*_scalars(table, 2), strict=True):
+        r, u, spread, r_q, u_q = states[-1]
+        theta = alpha * r * np.array([[r], [r_q]]) + beta * u * np.array([[u], [u_q]])
+        rho, rho_q = label_only_attention(theta, np.full(1, 1 / n_classes))[1][..., 0]
+        pull = 1 + (gamma @ alpha) * spread
+        r, r_q = r * (pull[0] + gamma @ rho), r_q * pull[0] + r * (gamma @ rho_q)
+        states.append((r, u * (1 + delta @ rho), spread * pull**2, r_q, u_q + u * (delta @ rho_q)))
+        rhos.append(rho)
+    return ScalarPath(*(np.array(part) for part in zip(*states, strict=True)), np.array(rhos))
+
+
+def label_average(scores: ArrayLike, alpha: float) -> Array:
+    r"""T7: the share of each class in T1's average of labels, `(*, K)`, where class vectors are orthonormal.
+
+    .. math:: P(\alpha s_c + \varepsilon_c \text{ is largest}) =
+        \int \varphi(t) \prod_{k \ne c} \Phi\bigl(t + \alpha (s_c - s_k)\bigr)\, dt
+
+    for scores :math:`s = W x_*`, `(*, K)`.
+
+    Example:
+        >>> label_average([0.2, 0.1, -0.4], 1.0).round(3)
+        array([0.427, 0.378, 0.195])
+    """
+    scores = np.asarray(scores, float)
+    lead = alpha * (scores[..., :, None] - scores[..., None, :])[..., None]  # (*, c, k, 1)
+    itself = np.eye(scores.shape[-1], dtype=bool)[..., None]
+    return np.where(itself, 1.0, ndtr(_NODES + lead)).prod(-2) @ _WEIGHTS
+
+
+class LayerReport(NamedTuple):
+    """Each layer of a trajectory beside the theorems; a change is that of the logarithm of `separation`."""
+
+    separation: Array  # as measured, (L + 1, B)
+    measured: Array  # its change, (L, B)
+    frozen: Array  # the change if deviations stood still, from the measured rho (T3), (L, B)
+    mixture: Array  # the change if the context were a large Gaussian sample (T4), (L, B)
+    missed: Array  # share of the context's motion, in squares over all tasks, that T4 does not give, (L,)
+    rho: Array  # excess own-class attention, mean over the points, (L, B, H)
+    tilt: Array  # squared strength of the tilt within classes, alpha^2 x^T S_W x, mean over the points, (L, B, H)
+
+
+def layer_report(x: ArrayLike, u: ArrayLike, attention: ArrayLike, y: ArrayLike, table: Table) -> LayerReport:
+    """Hold T3 and T4 against a trajectory. Nothing is fitted: each layer starts from the measured state before it.
+
+    For x `(L + 1, B, N, d)`, u `(L + 1, B, N, K)`, attention `(L, B, H, N, n)`, labels y of the context `(B, n)` and a
+    table `(L, H)`. A context with points of one class only raises a ValueError.
+    """
+    y, attention = np.asarray(y), np.asarray(attention, float)
+    x, u = (np.asarray(part, float)[:, :, : y.shape[-1]] for part in (x, u))
+    n_classes = u.shape[-1]
+    path = separation(x, y, n_classes)
+    if not (path > 0).all():
+        raise ValueError("a context has points of one class only; leave that task out")
+    rows = []
+    for t, scalars in enumerate(zip(*_scalars(table, 2), strict=True)):
+        layer = dict(zip(SCALARS, scalars, strict=True))
+        (means, shares), (labels, _) = class_means(x[t], y, n_classes), class_means(u[t], y, n_classes)
+        between, within = scatter(x[t], y, n_classes)
+        _, rho = own_class_attention(attention[t], y[:, None], n_classes)  # (B, H, K)
+        gain = 1 + np.einsum("h,bhk->bk", layer["gamma"], rho)[..., None]
+        grown = between_scatter(gain * (means - x[t].mean(-2, keepdims=True)), shares)
+        moved, _ = mixture_layer(x[t], u[t], Mixture(means, labels, shares, within), layer)
+        frozen, mixture = np.log(_trace(grown) / _trace(between)), np.log(separation(moved, y, n_classes) / path[t])
+        missed = ((moved - x[t + 1]) ** 2).sum() / ((x[t + 1] - x[t]) ** 2).sum()
+        tilt = layer["alpha"] ** 2 * np.einsum("bnd,bde,bne->bn", x[t], within, x[t]).mean(-1)[:, None]
+        rows.append((frozen, mixture, missed, np.einsum("bk,bhk->bh", shares, rho), tilt))
+    return LayerReport(path, np.diff(np.log(path), axis=0), *map(np.array, zip(*rows, strict=True)))
+
+
+def _trace(matrix: Array) -> Array:
+    return np.trace(matrix, axis1=-2, axis2=-1)
+
+
+def _scalars(table: Table, ndim: int) -> list[Array]:
+    """Alpha, beta, gamma and delta as arrays of one shape, or a ValueError."""
+    if not isinstance(table, np.ndarray) and set(table) != set(SCALARS):
+        raise ValueError(f"a table holds {SCALARS}, not {tuple(table)}")
+    parts = np.broadcast_arrays(*(np.asarray(table[name], float) for name in SCALARS))
+    if parts[0].ndim != ndim:
+        raise ValueError(f"the scalars have shape {parts[0].shape}; it must be {('(H,)', '(L, H)')[ndim - 1]}")
+    return parts
+
+
+def _points(x: ArrayLike, y: ArrayLike, n_classes: int) -> tuple[Array, Array]:
+    """Points as float64 `(*, n, d)` and classes as integers `(*, n)`, or a ValueError."""
+    x, y = np.asarray(x, float), np.asarray(y)
+    if x.ndim < 2 or 0 in x.shape or y.ndim < 1 or y.shape[-1] != x.shape[-2]:
+        raise ValueError(f"x has shape {x.shape} and y {y.shape}; they must be (*, n, d) and (*, n), none empty")
+    if not np.isfinite(x).all():
+        raise ValueError("x holds NaN or infinity; every value must be finite")
+    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= n_classes:
+        raise ValueError(f"classes must be whole numbers in 0..{n_classes - 1}; drop unlabelled points first")
+    return x, np.broadcast_to(y, x.shape[:-1])
