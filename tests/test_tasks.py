@@ -52,10 +52,11 @@ def test_a_seed_fixes_the_sample(options):
 
 
 def test_a_generator_is_continued():
-    generator = torch.Generator().manual_seed(3)
-    first, second = (LinearTask().sample(2, seed=generator) for _ in range(2))
-    assert torch.equal(first.x, LinearTask().sample(2, seed=3).x)
-    assert not torch.equal(first.x, second.x)
+    first, again = (torch.Generator().manual_seed(3) for _ in range(2))
+    x, x_later = (LinearTask().sample(2, seed=first).x for _ in range(2))
+    assert torch.equal(x, LinearTask().sample(2, seed=again).x)
+    assert not torch.equal(x, x_later)
+    assert not torch.equal(x, LinearTask().sample(2, seed=3).x)  # a number starts another stream than training does
 
 
 def test_both_dtypes_draw_the_same_tasks():
