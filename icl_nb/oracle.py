@@ -23,6 +23,7 @@ SEGMENTS = 6  # stretches a chain is cut into; the spread of their means gives i
 R_HAT_LIMIT = 1.1  # a task whose chains disagree by more has not converged
 FLOOR = 1e-12  # least lead of a label at a sampled W, points scaled to 1: far above rounding, far below any cone met
 SEEK_SWEEPS = 60  # sweeps that look for a first W; linear programs settle what they leave (under 2 % of runs at n=40)
+GRID = 2**16  # draws are rounded to 1/GRID: else rounding errors grow until each kind of processor has its own chain
 CHUNK = 2**16  # context points times runs that are worked on together, so that they stay in a core's cache
 
 
@@ -237,6 +238,8 @@ def _sweep(
             lower = old - ratio.amax(0).clamp_(min=1e-300).reciprocal_()
             upper = old - ratio.amin(0).clamp_(max=-1e-300).reciprocal_()
             new = truncated_normal(lower, upper, uniform[k, f])
+            snapped = (new * GRID).round_() / GRID
+            new = torch.where((snapped > lower) & (snapped < upper), snapped, new)
             gap.addcmul_(x[f], new - old)
             score.addcmul_(x[f], new)
             w[k, f] = new
