@@ -194,7 +194,7 @@ def evaluate(model: Predictor, task: LinearTask, *, n_tasks: int = 8000, seed: i
     return score(predict(model, batch), batch)
 
 
-def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES) -> dict[str, Tensor]:
+def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES, **oracle: int) -> dict[str, Tensor]:
     """Log-probabilities of the Bayes oracle ("bayes") and of the classical baselines, for `score` and `compare`.
 
     A class that no draw of the sampler supports, or that is not among the neighbours, has probability 0, and one such
@@ -202,6 +202,7 @@ def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES) -> dict[str, Te
 
     Arguments:
         names: which of `BASELINES`. Each is fitted to each context.
+        oracle: options of `bayes_predict`.
 
     Returns:
         `(B, K)` or `(B, q, K)` a method.
@@ -215,7 +216,7 @@ def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES) -> dict[str, Te
         >>> {name: score(logits[name], batch).accuracy > 0.7 for name in logits}
         {'bayes': True, 'logistic': True, 'centroid': True}
     """
-    probabilities = {"bayes": bayes_predict(batch)} | {name: baseline_predict(batch, name) for name in names}
+    probabilities = {"bayes": bayes_predict(batch, **oracle)} | {name: baseline_predict(batch, name) for name in names}
     return {name: probs.clamp(min=LEAST_PROBABILITY).log() for name, probs in probabilities.items()}
 
 

@@ -171,7 +171,7 @@ def player(tokens, y, attention, captions: list[str], *, alt: str, name: str = "
     panels = np.stack([tokens[..., :2], tokens[..., 2:] @ CORNERS], 1)  # (L + 1, 2, N, 2)
     reach = 1.12 * np.abs(panels).max((0, 2, 3))  # one scale for the whole film
     places = 150 + 140 * panels / reach[:, None, None] * [1, -1] + np.array([[[0, 0]], [[320, 0]]])
-    widths = 6 * attention / np.maximum(attention.max(-1, keepdims=True), 1e-9)
+    widths = np.minimum(1.5 * n * attention, 8)  # even attention is a line of 1.5
     shapes = ["M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z", "M-4.5,-4.5h9v9h-9z", "M0,-6L5.5,4.5H-5.5z"]
     star = "M0,-11L3,-3.6L10.5,-3.4L4.6,1.4L6.5,8.9L0,4.6L-6.5,8.9L-4.6,1.4L-10.5,-3.4L-3,-3.6z"
     marks = [(shapes[label], CLASSES[label]) if label >= 0 else (shapes[0], "#BBBBBB") for label in y]
