@@ -341,7 +341,9 @@ def test_weights_that_are_not_finite_are_not_saved(part, value, path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("value", [object(), torch.zeros(2), math.nan, {1j}, b"x"], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [object(), torch.zeros(2), math.nan, {1j}, b"x"], ids=lambda value: type(value).__name__
+)
 def test_what_json_cannot_hold_is_not_kept(value, path):
     with pytest.raises(ValueError, match="must be finite numbers, text, lists and dicts"):
         save(EquivariantTransformer(), path, about_it=value)
