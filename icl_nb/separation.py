@@ -345,6 +345,42 @@ class LayerReport(NamedTuple):
     tilt: Array  # squared strength of the tilt within classes, alpha^2 x^T S_W x, mean over the points, (L, B, H)
 
 
+def token_layer(z: ArrayLike, y: ArrayLike, m: ArrayLike, v: ArrayLike, n_classes: int) -> Array:
+    r"""Tokens after one layer over a large sample in which the tokens of class c are Gaussian, all of one covariance S.
+
+    .. math:: z^+ = z + \sum_h V_h \Big( S M_h^T z + \sum_c \pi_c \bar z_c \Big), \quad
+        \pi = \mathrm{softmax}_c \big( \log p_c + z^T M_h \bar z_c \big)
+
+    with class means, shares and S as measured on the sample. No form of M and V is assumed, nor that the labels of a
+    class are alike.
+
+    Arguments:
+        z: context tokens, `(*, n, D)`.
+        y: labels, `(*, n)`.
+        m: score matrices, `(H, D, D)`.
+        v: value matrices, `(H, D, D)`.
+
+    Returns:
+        `(*, n, D)`.
+
+    Source: own, chapter 6, corollary of the mixture lemma.
+
+    Example:
+        >>> token_layer([[-1.0], [1.0]], [0, 1], [[[0.0]]], [[[1.0]]], 2)  # even attention: the mean, 0, is added
+        array([[-1.],
+               [ 1.]])
+    """
+    means, shares = class_means(z, y, n_classes)
+    within = scatter(z, y, n_classes)[1]
+    z = np.asarray(z, dtype=float)
+    moved = z
+    for score, value in zip(np.asarray(m, dtype=float), np.asarray(v, dtype=float), strict=True):
+        tilt = z @ score
+        logits = np.log(np.maximum(shares, 1e-300))[..., None, :] + tilt @ np.swapaxes(means, -1, -2)
+        moved = moved + (tilt @ within + softmax(logits, axis=-1) @ means) @ value.T
+    return moved
+
+
 def layer_report(x: ArrayLike, u: ArrayLike, attention: ArrayLike, y: ArrayLike, table: Table) -> LayerReport:
     """Hold T3 and T4 against a trajectory. Nothing is fitted: each layer starts from the measured state before it.
 

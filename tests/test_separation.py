@@ -733,3 +733,40 @@ def test_layer_report():
     assert np.abs(report.frozen - report.measured).max() > 0.1  # T3 leaves the contraction out
     with pytest.raises(ValueError, match="one class"):
         sep.layer_report(run.x, run.u, run.attention, 0 * y, both)
+
+
+# The corollary for whole tokens
+
+
+def token_attention(z, m, v):
+    """One layer as it is written, over a context of its own tokens."""
+    return z + sum(softmax(z @ score @ z.T, axis=-1) @ z @ value.T for score, value in zip(m, v, strict=True))
+
+
+@given(seed=st.integers(0, 2**31 - 1), heads=st.integers(1, 3))
+@settings(max_examples=50)
+def test_token_layer_is_exact_where_the_tokens_of_a_class_are_one(seed, heads):
+    random = np.random.default_rng(seed)
+    m, v = 0.3 * random.standard_normal((2, heads, 5, 5))
+    y = np.array([0, 0, 1, 2, 2, 2])
+    z = random.standard_normal((3, 5))[y]
+    expected = token_attention(z, m, v)
+    assert np.allclose(sep.token_layer(z, y, m, v, 3), expected, rtol=1e-12, atol=1e-12 * abs(expected).max())
+
+
+def test_token_layer_is_the_limit_of_large_gaussian_classes():
+    """The median over tokens: for the few that are far out the tilt is so strong that no sample is large."""
+    random = np.random.default_rng(0)
+    m, v = 0.15 * random.standard_normal((2, 2, 4, 4))
+    root, centres = 0.5 * random.standard_normal((4, 4)), random.standard_normal((3, 4))
+
+    def missed(n, spread):
+        y = random.integers(0, 3, n)
+        z = centres[y] + spread[y, None] * random.standard_normal((n, 4)) @ root.T
+        after = token_attention(z, m, v)
+        error, motion = (np.linalg.norm(part, axis=-1) for part in (sep.token_layer(z, y, m, v, 3) - after, after - z))
+        return np.median(error) / np.median(motion)
+
+    errors = [np.mean([missed(n, np.ones(3)) for _ in range(5)]) for n in (500, 4000)]
+    assert errors[1] < 0.02 and errors[1] < 0.6 * errors[0]
+    assert missed(4000, np.array([2.5, 1, 1])) > 5 * errors[1]  # unequal spreads are outside the corollary
