@@ -16,7 +16,7 @@ from tqdm import tqdm
 from icl_nb.evaluation import evaluate
 from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer
 from icl_nb.symmetry import off_commutant
-from icl_nb.tasks import DTYPES, LinearTask, check_count, check_device
+from icl_nb.tasks import DTYPES, LinearTask, MixedTask, check_count, check_device
 from icl_nb.training import train
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -34,13 +34,13 @@ class Recipe:
         kind: "dense" or "equivariant".
         model: keyword arguments of the model, its seed among them.
         training: keyword arguments of `train`.
-        task: what it is trained and evaluated on.
+        task: what it is trained on. It is evaluated on the same, or at the size of chapter 1 where that was mixed.
     """
 
     kind: str
     model: dict
     training: dict
-    task: LinearTask = field(default_factory=LinearTask)
+    task: LinearTask | MixedTask = field(default_factory=LinearTask)
 
 
 _PLAIN = LinearTask()
@@ -217,11 +217,12 @@ def retrain(
 
 def _follow(name: str, recipe: Recipe, folder: Path) -> Path:
     """Train one recipe, evaluate it, and save it with its curve."""
-    model = KINDS[recipe.kind](recipe.task.n_features, recipe.task.n_classes, **recipe.model)
+    goal = recipe.task if isinstance(recipe.task, LinearTask) else LinearTask()
+    model = KINDS[recipe.kind](goal.n_features, goal.n_classes, **recipe.model)
     residual = {}
 
     def watch(step: int, model: InContextTransformer) -> None:
-        if step % _CURVE_EVERY == 0:
+        if step % _CURVE_EVERY == 0 and model.copies == 1:
             m, v = model.weights()
             residual[step] = [
                 round(off_commutant(part.detach(), model.n_features, model.n_classes).mean().item(), 4)
@@ -229,7 +230,7 @@ def _follow(name: str, recipe: Recipe, folder: Path) -> Path:
             ]
 
     history = train(model, recipe.task, progress=False, on_step=watch, **recipe.training)
-    report = evaluate(model, recipe.task)
+    report = evaluate(model, goal)
     path = folder / f"{name}.safetensors"
     about = {
         "recipe": asdict(recipe),

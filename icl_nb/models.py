@@ -8,7 +8,10 @@ One layer serves all models; they differ in where its matrices come from. With t
 where j runs over the context: everyone reads the context, nobody reads a query. The logits are a scale times the label
 block of the query after the last layer.
 
-Letters: B tasks, N = n + q points, D = d + K, L layers, H heads.
+A model with m copies gives each token m - 1 further blocks of the same shape, empty at the start: a memory. The given
+label and the current belief need not share one place then. The symmetry acts on all copies alike.
+
+Letters: B tasks, N = n + q points, D = m (d + K), m copies (1 unless said), L layers, H heads.
 """
 
 import copy
@@ -65,6 +68,7 @@ class InContextTransformer(nn.Module):
         check_count("heads", heads, 1)
         check_seed(seed)
         self.n_features, self.n_classes, self.depth, self.heads = n_features, n_classes, depth, heads
+        self.copies = 1
         self.scale = nn.Parameter(torch.tensor(5.0))
 
     @property
@@ -88,6 +92,8 @@ class InContextTransformer(nn.Module):
     def embed(self, x: Tensor, y: Tensor) -> Tensor:
         """Tokens `(B, N, D)` of points `x (B, N, d)` whose first n have labels `y (B, n)`; the rest get u = 0.
 
+        The first copy holds (x, u), the others nothing.
+
         Raises:
             ValueError: the prompt is not as `forward` describes.
         """
@@ -102,7 +108,12 @@ class InContextTransformer(nn.Module):
         labelled = y >= 0
         one_hot = nn.functional.one_hot(y.clamp(min=0), self.n_classes).to(x.dtype)
         u[:, : y.shape[1]] = labelled[..., None] * (one_hot - 1 / self.n_classes)
-        return torch.cat([x, u], -1)
+        return nn.functional.pad(torch.cat([x, u], -1), (0, (self.copies - 1) * (x.shape[2] + self.n_classes)))
+
+    def read_out(self, z: Tensor) -> Tensor:
+        r"""Logits `(*, K)` of tokens `(*, D)`, :math:`\sum_a r_a u^a`: each copy has its own scale."""
+        u = z.unflatten(-1, (self.copies, -1))[..., self.n_features :]  # (*, m, K)
+        return (self.scale.reshape(-1, 1) * u).sum(-2)
 
     def layer(self, level: int, z: Tensor, n_context: int) -> tuple[Tensor, Tensor]:
         """Layer `level` on tokens `(B, N, D)`: the tokens after it, and its attention `(B, H, N, n)`."""
@@ -131,7 +142,7 @@ class InContextTransformer(nn.Module):
             raise ValueError(f"weights have shapes {shapes}; both must be (L, H, D, D) with D={z.shape[2]}")
         for m, v in zip(ms, vs, strict=True):
             z, _ = attention_layer(z, y.shape[1], m, v)
-        logits = self.scale * z[:, y.shape[1] :, self.n_features :]
+        logits = self.read_out(z[:, y.shape[1] :])
         if not logits.isfinite().all():
             raise ValueError(
                 f"the logits are not finite: features reach {x.abs().max():.1e}, entries of M {ms.abs().max():.1e}, "
@@ -186,11 +197,14 @@ class DenseTransformer(InContextTransformer):
 class EquivariantTransformer(InContextTransformer):
     r"""Equivariant by construction: each matrix is given by its coordinates in the commutant.
 
-    .. math:: M_{lh} = \sum_c m_{lhc} B_c, \qquad V_{lh} = \sum_c v_{lhc} B_c
+    .. math:: M_{lh} = \sum_c m_{lhc} \otimes B_c, \qquad V_{lh} = \sum_c v_{lhc} \otimes B_c
+
+    With one copy the coordinates are numbers; with m they are m x m matrices, which mix the copies.
 
     Arguments:
-        scalars: free scalars a head. 12: all coordinates of M and V. 4: the identities alone,
+        scalars: free coordinates a head. 12: all of M and V. 4: the identities alone,
             :math:`M = \alpha I_d \oplus \beta I_K`, :math:`V = \gamma I_d \oplus \delta I_K`.
+        copies: of each token block, m. There are m^2 numbers a coordinate, and m to read out.
 
     Example:
         >>> from icl_nb import LinearTask
@@ -198,6 +212,8 @@ class EquivariantTransformer(InContextTransformer):
         >>> model = EquivariantTransformer(n_features=5, n_classes=3, depth=8, heads=1)
         >>> model(batch.x, batch.y[:, :-1]).shape
         torch.Size([4, 3])
+        >>> EquivariantTransformer(scalars=4, copies=3).m.shape
+        torch.Size([8, 1, 2, 3, 3])
     """
 
     def __init__(
@@ -207,36 +223,49 @@ class EquivariantTransformer(InContextTransformer):
         depth: int = 8,
         heads: int = 1,
         scalars: int = 12,
+        copies: int = 1,
         *,
         seed: int = 0,
     ):
         super().__init__(n_features, n_classes, depth, heads, seed=seed)
         if scalars not in (4, 12):
             raise ValueError(f"scalars={scalars!r}; it must be 12 (all coordinates) or 4 (the identities alone)")
-        self.scalars = scalars
+        check_count("copies", copies, 1)
+        self.scalars, self.copies = scalars, copies
         names = COORDINATES if scalars == 12 else ("I_d", "I_K")
         self.register_buffer("kept", torch.tensor([COORDINATES.index(name) for name in names]), persistent=False)
         generator = torch.Generator().manual_seed(seed)
-        m, v = 0.02 * torch.randn(2, depth, heads, len(names), generator=generator)
+        mix = () if copies == 1 else (copies, copies)
+        m, v = 0.02 * torch.randn(2, depth, heads, len(names), *mix, generator=generator)
         # Every point looks a little at what resembles it; values start small, so that depth starts as a near identity.
-        m[..., [names.index("I_d"), names.index("I_K")]] += 0.5
+        m[:, :, [names.index("I_d"), names.index("I_K")]] += 0.5 * (torch.eye(copies) if mix else 1)
         self.m, self.v = nn.Parameter(m), nn.Parameter(v)
+        if mix:  # the answer is where one copy would have put it, until training says otherwise
+            self.scale = nn.Parameter(5.0 * nn.functional.one_hot(torch.tensor(0), copies))
 
     @property
     def config(self) -> dict:
-        return super().config | {"scalars": self.scalars}
+        return super().config | {"scalars": self.scalars} | ({"copies": self.copies} if self.copies > 1 else {})
 
     def coordinates(self) -> tuple[Tensor, Tensor]:
-        """The coordinates of M and of V, each `(L, H, 6)`, in the order of `COORDINATES`."""
-        full = [part.new_zeros(*part.shape[:2], len(COORDINATES)) for part in (self.m, self.v)]
+        """The coordinates of M and of V, each `(L, H, 6)` or `(L, H, 6, m, m)`, in the order of `COORDINATES`."""
+        full = [part.new_zeros(*part.shape[:2], len(COORDINATES), *part.shape[3:]) for part in (self.m, self.v)]
         return tuple(zero.index_copy(2, self.kept, part) for zero, part in zip(full, (self.m, self.v), strict=True))
 
     def weights(self) -> tuple[Tensor, Tensor]:
-        m, v = self.coordinates()
-        return assemble(m, self.n_features, self.n_classes), assemble(v, self.n_features, self.n_classes)
+        m, v = (assemble(part.movedim(2, -1), self.n_features, self.n_classes) for part in self.coordinates())
+        if self.copies == 1:
+            return m, v
+        return tuple(part.transpose(-3, -2).flatten(-4, -3).flatten(-2) for part in (m, v))  # a, b, i, j -> (a i), (b j)
 
-    def resized(self, n_features: int, n_classes: int) -> "EquivariantTransformer":
-        """The same scalars at another d and K: the coordinates do not know the size of their blocks."""
-        other = EquivariantTransformer(n_features, n_classes, self.depth, self.heads, self.scalars)
-        other.to(dtype=self.dtype, device=self.device).load_state_dict(self.state_dict())
+    def resized(self, n_features: int, n_classes: int, *, share: bool = False) -> "EquivariantTransformer":
+        """The same scalars at another d and K: the coordinates do not know the size of their blocks.
+
+        Arguments:
+            share: whether the result has this model's own parameters, so that training one trains the other.
+        """
+        check_count("n_features", n_features, 1)
+        check_count("n_classes", n_classes, 2)
+        other = copy.copy(self) if share else copy.deepcopy(self)
+        other.n_features, other.n_classes = n_features, n_classes
         return other

@@ -8,7 +8,10 @@ A point i is in the context or a query, j runs over the context, and each layer 
 has several heads, each has its own A, and their moves add up. In the beginning :math:`u_i = e_{y_i} - 1/K` for a
 labelled point, and 0 for an unlabelled one and for a query; in the end the logits are a scale times the u of the query.
 
-Letters: B tasks, n context points, q queries, N = n + q, d features, K classes, L layers, H heads.
+With a memory each point and label has m copies, :math:`x_i^1, \dots, x_i^m`, all but the first 0 in the beginning, and
+each scalar is an m x m matrix that mixes them (`memory_step`).
+
+Letters: B tasks, n context points, q queries, N = n + q, d features, K classes, L layers, H heads, m copies.
 """
 
 import json
@@ -45,10 +48,41 @@ def step(layer, x, u, n):
     return x + (gamma * A).sum(1) @ context_x, u + (delta * A).sum(1) @ context_u, A
 
 
+def memory_step(layer, x, u, n):
+    r"""One layer of a recursion with memory: points `(B, N, m, d)`, labels `(B, N, m, K)`, scalars `(H, m, m)`.
+
+    .. math:: A_{ij} &= \mathrm{softmax}_j \sum_{ab} \big( \alpha_{ab} \langle x_i^a, x_j^b \rangle
+            + \beta_{ab} \langle u_i^a, u_j^b \rangle \big) \\
+        x_i^a &\leftarrow x_i^a + \sum_b \gamma_{ab} \sum_j A_{ij} x_j^b, \qquad
+        u_i^a \leftarrow u_i^a + \sum_b \delta_{ab} \sum_j A_{ij} u_j^b
+
+    Returns:
+        x, u, and the attention A, `(B, H, N, n)`.
+
+    Example:
+        >>> table = Recursion({"alpha": [[[[0]]]], "beta": 0, "gamma": -1, "delta": 0}).table
+        >>> x, u, A = memory_step(table[0], np.array([[[[1.0]], [[3.0]], [[7.0]]]]), np.zeros((1, 3, 1, 2)), n=2)
+        >>> x.ravel().tolist()  # with one copy it is `step`
+        [-1.0, 1.0, 5.0]
+    """
+    context = {"alpha": x[:, :n], "beta": u[:, :n]}
+
+    def score(name, blocks):  # t a task, h a head, i and j points, a and b copies, k a feature or a class
+        return np.einsum("hab,tiak,tjbk->thij", layer[name], blocks, context[name], optimize=True)
+
+    def move(name, blocks):
+        return np.einsum("hab,thij,tjbk->tiak", layer[name], A, blocks, optimize=True)
+
+    scores = score("alpha", x) + score("beta", u)
+    A = np.exp(scores - scores.max(-1, keepdims=True))
+    A /= A.sum(-1, keepdims=True)
+    return x + move("gamma", context["alpha"]), u + move("delta", context["beta"]), A
+
+
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """All that moves: x `(L + 1, B, N, d)` and u `(L + 1, B, N, K)` before and after each layer, and the attention
-    `(L, B, H, N, n)` between."""
+    `(L, B, H, N, n)` between. With memory x is `(L + 1, B, N, m, d)` and u `(L + 1, B, N, m, K)`."""
 
     x: np.ndarray
     u: np.ndarray
@@ -62,8 +96,9 @@ class Recursion:
     Arguments:
         table: alpha, beta, gamma and delta, each `(L, H)`, as a mapping or a record array. They are broadcast, so that
             0 serves for a table of zeros. Kept as a record array: `table.alpha` is `(L, H)`, and `table[t]` a layer.
+            With memory each is `(L, H, m, m)`.
         n_classes: K. Neither d nor n needs to be known.
-        scale: of the read-out.
+        scale: of the read-out; with memory one for each copy, `(m,)`, or one number for the first copy.
         dropped: for a recursion that was read off a model, the share of each layer's weights (Frobenius norm, all its
             heads) that the four scalars do not hold, `(L,)`. None where there was no model.
 
@@ -83,14 +118,20 @@ class Recursion:
 
     table: np.recarray
     n_classes: int = 3
-    scale: float = 1.0
+    scale: float | np.ndarray = 1.0
     dropped: np.ndarray | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "table", _as_table(self.table))
+        scale, m = np.asarray(self.scale, dtype=float), self.copies
+        if scale.shape not in ((), (m,)):
+            raise ValueError(f"scale has shape {scale.shape}; it must be one number, or one for each of {m} copies")
+        if m > 1 and not scale.ndim:
+            scale = scale * np.eye(m)[0]
+        object.__setattr__(self, "scale", scale if m > 1 else scale.item())
         if not isinstance(self.n_classes, int) or self.n_classes < 2:
             raise ValueError(f"n_classes={self.n_classes!r}; it must be a whole number of at least 2")
-        if not np.isfinite(self.scale):
+        if not np.isfinite(self.scale).all():
             raise ValueError(f"scale={self.scale!r}; it must be finite")
 
     def __call__(self, x, y) -> np.ndarray:
@@ -108,16 +149,30 @@ class Recursion:
         """
         x, u, n = self.embed(x, y)
         for layer in self.table:
-            x, u, _ = step(layer, x, u, n)
-        logits = self.scale * u[:, n:]
+            x, u, _ = self.step(layer, x, u, n)
+        logits = self.read_out(u[:, n:])
         return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    @property
+    def copies(self) -> int:
+        """m; 1 where there is no memory."""
+        return self.table.alpha.shape[-1] if self.table.alpha.ndim == 4 else 1
+
+    @property
+    def step(self):
+        """One layer, as a function: `step`, or `memory_step` where the scalars are matrices."""
+        return memory_step if self.table.alpha.ndim == 4 else step
+
+    def read_out(self, u) -> np.ndarray:
+        """Logits `(*, K)` of final labels: a scale times u `(*, K)`, summed over the copies where u is `(*, m, K)`."""
+        return np.tensordot(u, self.scale, (-2, 0)) if self.table.alpha.ndim == 4 else self.scale * u
 
     def trajectory(self, x, y) -> Trajectory:
         """The same, with all that moves on the way; arguments as in a call."""
         x, u, n = self.embed(x, y)
         xs, us, attentions = [x], [u], []
         for layer in self.table:
-            x, u, A = step(layer, x, u, n)
+            x, u, A = self.step(layer, x, u, n)
             xs.append(x), us.append(u), attentions.append(A)
         return Trajectory(np.stack(xs), np.stack(us), np.stack(attentions))
 
@@ -126,6 +181,8 @@ class Recursion:
         x, y = _checked_prompt(x, y, self.n_classes)
         u = np.zeros((*x.shape[:2], self.n_classes))
         u[:, : y.shape[1]] = np.where(y[..., None] >= 0, np.eye(self.n_classes)[y] - 1 / self.n_classes, 0)
+        if self.table.alpha.ndim == 4:  # the first copy is filled
+            x, u = (part[:, :, None] * np.eye(self.copies)[0][:, None] for part in (x, u))
         return x, u, y.shape[1]
 
     @classmethod
@@ -139,24 +196,29 @@ class Recursion:
         does to the function.
 
         Arguments:
-            model: anything with `weights()`, two `(L, H, d + K, d + K)`, `n_features`, `n_classes` and `scale`.
+            model: anything with `weights()`, two `(L, H, D, D)`, `n_features`, `n_classes` and `scale`; D = m (d + K)
+                where it has m `copies`.
 
         Example:
             >>> from icl_nb import DenseTransformer
             >>> Recursion.from_model(DenseTransformer(depth=4, seed=0))
             Recursion(4 layers, 1 head, K=3, scale 5; it dropped 17 % of the weights)
         """
-        d = model.n_features
-        weights = np.stack(
-            [np.asarray(part.detach().cpu(), dtype=float) for part in model.weights()]
-        )  # (2, L, H, D, D)
+        d, m = model.n_features, getattr(model, "copies", 1)
+        weights = np.stack([np.asarray(part.detach().cpu(), dtype=float) for part in model.weights()])
+        size = weights.shape[-1] // m
+        # One matrix (d + K, d + K) for each pair of copies: (2, L, H, m, m, d + K, d + K)
+        weights = weights.reshape(*weights.shape[:3], m, size, m, size).swapaxes(-3, -2)
         blocks = np.zeros_like(weights)
         blocks[..., :d, :d] = _identity_part(weights[..., :d, :d])
         blocks[..., d:, d:] = _identity_part(weights[..., d:, d:])
-        rest, size = (np.sqrt((part**2).sum((0, 2, 3, 4))) for part in (weights - blocks, weights))  # (L,)
-        (alpha, gamma), (beta, delta) = blocks[..., 0, 0], blocks[..., -1, -1]
+        rest, norm = (np.sqrt((part**2).sum((0, 2, 3, 4, 5, 6))) for part in (weights - blocks, weights))  # (L,)
+        (alpha, gamma), (beta, delta) = (
+            corner if m > 1 else corner[..., 0, 0] for corner in (blocks[..., 0, 0], blocks[..., -1, -1])
+        )
         table = {"alpha": alpha, "beta": beta, "gamma": gamma, "delta": delta}
-        return cls(table, model.n_classes, model.scale.item(), rest / np.where(size > 0, size, 1))
+        scale = np.asarray(model.scale.detach().cpu(), dtype=float)
+        return cls(table, model.n_classes, scale, rest / np.where(norm > 0, norm, 1))
 
     def replace(self, **scalars) -> "Recursion":
         """The same with other scalars, `replace(gamma=0)`: a number or an `(L, H)` array each."""
@@ -171,7 +233,8 @@ class Recursion:
     def to_json(self) -> str:
         """Text that `from_json` reads back without loss; `dropped` stays behind."""
         scalars = {name: self.table[name].tolist() for name in SCALARS}
-        return json.dumps({"n_classes": self.n_classes, "scale": self.scale, "table": scalars})
+        scale = np.asarray(self.scale).tolist()
+        return json.dumps({"n_classes": self.n_classes, "scale": scale, "table": scalars})
 
     @classmethod
     def from_json(cls, text: str) -> "Recursion":
@@ -182,14 +245,21 @@ class Recursion:
         (depth, heads), share = self.table.shape, "" if self.dropped is None else "; nothing was dropped"
         if share and self.dropped.any():
             share = f"; it dropped {100 * np.sqrt(np.mean(self.dropped**2)):.2g} % of the weights"
-        plural = "s" if heads > 1 else ""
-        return f"Recursion({depth} layers, {heads} head{plural}, K={self.n_classes}, scale {self.scale:.4g}{share})"
+        plural, memory = "s" if heads > 1 else "", f", {self.copies} copies" if self.copies > 1 else ""
+        scale = " ".join(f"{value:.4g}" for value in np.atleast_1d(self.scale))
+        return f"Recursion({depth} layers, {heads} head{plural}{memory}, K={self.n_classes}, scale {scale}{share})"
 
     def __str__(self) -> str:
-        lines = ["layer head" + "".join(f"{name:>8}" for name in SCALARS)]
+        m, memory = self.copies, self.table.alpha.ndim == 4
+        lines = ["layer head" + "".join(f"{name:>{8 * m}}" for name in SCALARS)]
         for index, row in np.ndenumerate(self.table):
-            lines.append("{:5d}{:5d}".format(*index) + "".join(f"{value:8.3f}" for value in row))
-        return "\n".join(lines)
+            matrices = np.concatenate([np.reshape(row[name], (m, m)) for name in SCALARS], -1)  # (m, 4 m)
+            for a, numbers in enumerate(matrices):
+                start = "{:5d}{:5d}".format(*index) if a == 0 else 10 * " "
+                lines.append(start + "".join(f"{value:8.3f}" for value in numbers))
+            if memory:
+                lines.append("")
+        return "\n".join(lines).rstrip()
 
 
 def _identity_part(block):
@@ -207,11 +277,15 @@ def _as_table(scalars) -> np.recarray:
         raise ValueError(f"the table has {list(names or ())}; it must have {list(SCALARS)}")
     columns = np.broadcast_arrays(*(np.asarray(scalars[name], dtype=float) for name in SCALARS))
     shape = columns[0].shape
-    if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"the scalars have shape {shape}; each must be (L, H), at least one of them in full")
+    if len(shape) not in (2, 4) or 0 in shape or shape[2:3] != shape[3:]:
+        raise ValueError(
+            f"the scalars have shape {shape}; each must be (L, H), or (L, H, m, m) with memory, at least one of them in full"
+        )
     if not np.isfinite(columns).all():
         raise ValueError("the table holds NaN or infinity; every scalar must be finite")
-    table = np.rec.fromarrays(columns, names=SCALARS)
+    table = np.zeros(shape[:2], [(name, float, shape[2:]) for name in SCALARS]).view(np.recarray)
+    for name, column in zip(SCALARS, columns, strict=True):
+        table[name] = column
     table.flags.writeable = False
     return table
 

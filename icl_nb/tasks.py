@@ -199,10 +199,7 @@ class LinearTask:
         check_count("n_queries", n_queries, 1)
         check_dtype(dtype)
         check_device(device)
-        # Training continues generators that start at its own seed: no sample by number is what a model was trained on.
-        generator = (
-            seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed) + 2**31)
-        )
+        generator = _generator(seed)
         draw = {"generator": generator, "dtype": torch.float64}
         w = torch.randn(n_tasks, self.n_classes, self.n_features, **draw).to(dtype)
         x = (self.shift + torch.randn(n_tasks, self.n_points + n_queries, self.n_features, **draw)).to(dtype)
@@ -216,6 +213,108 @@ class LinearTask:
         if n_hidden := int(self.unlabelled * self.n_points + 1e-9):  # 0.29 * 100 falls short of 29
             context[:, -n_hidden:] = UNLABELLED
         return Batch(x, y, w, self.n_classes, n_queries, self.noise).to(device=device)
+
+
+@dataclass(frozen=True)
+class MixedTask:
+    r"""Linear classification of many sizes: each batch has its own n, d and K, drawn log-uniformly.
+
+    .. math:: x_{ji} = \sqrt{1 - t}\, z_{ji} + \sqrt{t}\, \langle f_i, g_j \rangle, \quad
+        y_j = \arg\max_k \big( \langle w_k, x_j \rangle + b_k \big), \quad b_k \sim N(0, s^2 d)
+
+    with :math:`z, g, w` standard normal, g in two dimensions, every :math:`f_i` a random unit vector, and t uniform
+    from 0 to `correlation` in each task: features have variance 1 and share two hidden factors. The features reach the
+    reader times `feature_scale(d)`, so that one table of scalars can serve all d.
+
+    Arguments:
+        n_points: least and largest number of context points.
+        n_features: of features.
+        n_classes: of classes.
+        correlation: largest share t of a feature's variance that is common, in [0, 1).
+        bias: s, the size of the offsets, in units of the spread of a score; 0 or more.
+
+    Raises:
+        ValueError: a range is empty or starts too low, or an option is out of range.
+
+    Source: own.
+
+    Example:
+        >>> batch = MixedTask().sample(4, seed=0)
+        >>> batch.x.shape, batch.n_classes
+        (torch.Size([4, 22, 6]), 2)
+    """
+
+    n_points: tuple[int, int] = (10, 128)
+    n_features: tuple[int, int] = (2, 20)
+    n_classes: tuple[int, int] = (2, 8)
+    correlation: float = 0.0
+    bias: float = 0.0
+
+    def __post_init__(self):
+        for name, least in (("n_points", 1), ("n_features", 1), ("n_classes", 2)):
+            low, high = getattr(self, name)
+            check_count(name, low, least)
+            check_count(name, high, low)
+        check_fraction("correlation", self.correlation)
+        if not _is_number(self.bias) or not 0 <= self.bias < float("inf"):
+            raise ValueError(f"bias={self.bias!r}; it must be 0 or more, and finite")
+
+    def sample(
+        self,
+        n_tasks: int,
+        *,
+        seed: int | torch.Generator = 0,
+        n_queries: int = 1,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+    ) -> Batch:
+        """Draw tasks of one size; arguments as those of `LinearTask.sample`. W is not kept, for b is not part of it."""
+        check_count("n_tasks", n_tasks, 1)
+        check_count("n_queries", n_queries, 1)
+        check_dtype(dtype)
+        check_device(device)
+        generator = _generator(seed)
+        draw = {"generator": generator, "dtype": torch.float64}
+        uniform = torch.rand(3, **draw).tolist()
+        ranges = (self.n_points, self.n_features, self.n_classes)
+        # From low to just below high + 1, evenly in the logarithm, then cut: both ends can come out.
+        n, d, k = (int(low * ((high + 1) / low) ** u) for (low, high), u in zip(ranges, uniform, strict=True))
+        x = torch.randn(n_tasks, n + n_queries, d, **draw)
+        w = torch.randn(n_tasks, k, d, **draw)
+        if self.correlation:
+            common = self.correlation * torch.rand(n_tasks, 1, 1, **draw)
+            loadings = torch.nn.functional.normalize(torch.randn(n_tasks, d, 2, **draw), dim=-1)
+            factors = torch.randn(n_tasks, n + n_queries, 2, **draw)
+            x = (1 - common).sqrt() * x + common.sqrt() * factors @ loadings.mT
+        scores = x @ w.mT
+        if self.bias:
+            scores += self.bias * d**0.5 * torch.randn(n_tasks, 1, k, **draw)
+        x = (feature_scale(d) * x).to(dtype)
+        return Batch(x, scores.argmax(-1), None, k, n_queries).to(device=device)
+
+
+def feature_scale(n_features: int) -> float:
+    r"""What features of variance 1 are multiplied by for a table that was trained at d = 5.
+
+    .. math:: c = (5 / d)^{1/4}, \qquad \alpha \langle c x, c x' \rangle = \alpha \sqrt{5 / d}\, \langle x, x' \rangle
+
+    Scaling by c is scaling alpha by c^2. Why the root: attention of strength alpha sees the class direction with weight
+    alpha (chapter 6, T1) and rests on :math:`n e^{-\alpha^2 d}` of n points in effect, so that signal over noise,
+    :math:`\alpha^2 n e^{-\alpha^2 d}`, is largest at :math:`\alpha = d^{-1/2}`.
+
+    Source: own.
+
+    Example:
+        >>> feature_scale(5), feature_scale(80)
+        (1.0, 0.5)
+    """
+    check_count("n_features", n_features, 1)
+    return (5 / n_features) ** 0.25
+
+
+def _generator(seed: int | torch.Generator) -> torch.Generator:
+    # Training continues generators that start at its own seed: no sample by number is what a model was trained on.
+    return seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed) + 2**31)
 
 
 def check_count(name: str, value: int, least: int) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from icl_nb.models import DenseTransformer, InContextTransformer
+from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer
 from icl_nb.symmetry import conjugate, project, random_element
-from icl_nb.tasks import LinearTask, check_count, check_seed
+from icl_nb.tasks import LinearTask, MixedTask, check_count, check_seed
 
 SYMMETRIES = (None, "injection", "projection")
 
@@ -27,7 +27,7 @@ class History:
 
 def train(
     model: InContextTransformer,
-    task: LinearTask,
+    task: LinearTask | MixedTask,
     *,
     steps: int = 4000,
     batch_size: int = 96,
@@ -45,7 +45,7 @@ def train(
 
     Arguments:
         model: trained where it is, in its dtype and on its device.
-        task: draws the batches.
+        task: draws the batches; for batches of many sizes, a `MixedTask`, the model must be equivariant by construction.
         steps: optimiser steps.
         batch_size: tasks a step.
         seed: of the tasks (and of the group elements of an injection).
@@ -80,7 +80,10 @@ def train(
         )
     if not isinstance(learning_rate, (int, float)) or not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate={learning_rate!r}; it must be positive and finite")
-    if (task.n_features, task.n_classes) != (model.n_features, model.n_classes):
+    mixed = isinstance(task, MixedTask)
+    if mixed and not isinstance(model, EquivariantTransformer):
+        raise ValueError(f"a {type(model).__name__} has weights of one size; only coordinates can be trained on all sizes")
+    if not mixed and (task.n_features, task.n_classes) != (model.n_features, model.n_classes):
         raise ValueError(
             f"the task has d={task.n_features}, K={task.n_classes}; "
             f"the model reads d={model.n_features}, K={model.n_classes}"
@@ -96,8 +99,9 @@ def train(
     # None lets tqdm draw a bar only where a terminal shows it, and not at all where TQDM_DISABLE asks for silence.
     for step in tqdm(range(steps), desc="training", unit="step", disable=None if progress else True):
         batch = task.sample(batch_size, seed=generator, n_queries=n_queries, dtype=model.dtype, device=model.device)
-        weights = _injected(model, generator) if symmetry == "injection" else model.weights()
-        logits = model(batch.x, batch.context_y, weights=weights).reshape(-1, model.n_classes)
+        reader = model.resized(batch.x.shape[2], batch.n_classes, share=True) if mixed else model
+        weights = _injected(model, generator) if symmetry == "injection" else reader.weights()
+        logits = reader(batch.x, batch.context_y, weights=weights).reshape(-1, batch.n_classes)
         answers = batch.query_y.reshape(-1)
         loss = nn.functional.cross_entropy(logits, answers)
         if not loss.isfinite():
