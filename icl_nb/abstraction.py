@@ -507,6 +507,7 @@ def coordinate_effects(model: InContextTransformer, batch: Batch) -> list[Coordi
 
 def _coordinates(model: InContextTransformer) -> tuple[Tensor, Tensor]:
     """Those of M and V, `(L, H, 6)` each; where d = 1 makes I_d and J_d the same, I_d holds it all."""
+    _check_one_copy(model)
     if isinstance(model, EquivariantTransformer):
         m, v = (part.detach().clone() for part in model.coordinates())
     else:
@@ -518,9 +519,15 @@ def _coordinates(model: InContextTransformer) -> tuple[Tensor, Tensor]:
     return m, v
 
 
+def _check_one_copy(model: InContextTransformer) -> None:
+    if model.copies > 1:
+        raise ValueError(f"the model has a memory of {model.copies} copies; models of one copy alone are abstracted")
+
+
 @torch.no_grad()
 def _equivariant(model: InContextTransformer, m: Tensor, v: Tensor) -> EquivariantTransformer:
     """A model of the same shape with these scalars, 6 + 6 or 2 + 2 a head."""
+    _check_one_copy(model)
     other = EquivariantTransformer(model.n_features, model.n_classes, model.depth, model.heads, 2 * m.shape[-1])
     other = other.to(dtype=m.dtype, device=m.device)
     for part, values in ((other.m, m), (other.v, v), (other.scale, model.scale)):

@@ -71,13 +71,33 @@ _FAMILIES = {
     "shifted-four": _family("equivariant", seeds=3, task=LinearTask(shift=1.0), scalars=4),
 }
 
-RECIPES: dict[str, Recipe] = {
-    # Chapter 3: the best with all twelve coordinates. Chapter 5: the best with four, a recursion of 144 scalars.
-    "headline": Recipe("equivariant", {"depth": 24, "heads": 2}, {"steps": 10_000, "learning_rate": 7e-3}),
-    "recursion": Recipe(
-        "equivariant", {"depth": 12, "heads": 3, "scalars": 4}, {"steps": 8_000, "learning_rate": 1e-2}
-    ),
-} | {f"{name}-{seed}": recipe for name, family in _FAMILIES.items() for seed, recipe in enumerate(family)}
+
+def _memory(copies: int, depth: int, heads: int, steps: int, seed: int = 0, rate: float | None = None) -> Recipe:
+    """Four scalars a head, m^2 of each with m copies. With a memory a high learning rate is unstable."""
+    model = {"depth": depth, "heads": heads, "scalars": 4} | ({"copies": copies} if copies > 1 else {})
+    training = {"steps": steps, "learning_rate": rate or (1e-2 if copies == 1 else 5e-3)}
+    start = {"seed": seed} if seed else {}
+    return Recipe("equivariant", model | start, training | start)
+
+
+# Beyond the paper: the frontier of depth and copies, and the best without and with a memory.
+_FRONTIER = (
+    {f"copies{m}-{seed}": _memory(m, 6, 2, 4000, seed) for m in (1, 2, 3) for seed in range(3)}
+    | {f"copies{m}-12": _memory(m, 12, 2, 5000) for m in (1, 2, 3)}
+    | {"deep": _memory(1, 24, 2, 8000, rate=7e-3), "memory": _memory(3, 12, 3, 8000)}
+)
+
+RECIPES: dict[str, Recipe] = (
+    {
+        # Chapter 3: the best with all twelve coordinates. Chapter 5: the best with four, a recursion of 144 scalars.
+        "headline": Recipe("equivariant", {"depth": 24, "heads": 2}, {"steps": 10_000, "learning_rate": 7e-3}),
+        "recursion": Recipe(
+            "equivariant", {"depth": 12, "heads": 3, "scalars": 4}, {"steps": 8_000, "learning_rate": 1e-2}
+        ),
+    }
+    | {f"{name}-{seed}": recipe for name, family in _FAMILIES.items() for seed, recipe in enumerate(family)}
+    | _FRONTIER
+)
 
 
 def available() -> list[str]:

@@ -256,7 +256,9 @@ class EquivariantTransformer(InContextTransformer):
         m, v = (assemble(part.movedim(2, -1), self.n_features, self.n_classes) for part in self.coordinates())
         if self.copies == 1:
             return m, v
-        return tuple(part.transpose(-3, -2).flatten(-4, -3).flatten(-2) for part in (m, v))  # a, b, i, j -> (a i), (b j)
+        return tuple(
+            part.transpose(-3, -2).flatten(-4, -3).flatten(-2) for part in (m, v)
+        )  # a, b, i, j -> (a i), (b j)
 
     def resized(self, n_features: int, n_classes: int, *, share: bool = False) -> "EquivariantTransformer":
         """The same scalars at another d and K: the coordinates do not know the size of their blocks.

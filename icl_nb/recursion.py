@@ -279,7 +279,8 @@ def _as_table(scalars) -> np.recarray:
     shape = columns[0].shape
     if len(shape) not in (2, 4) or 0 in shape or shape[2:3] != shape[3:]:
         raise ValueError(
-            f"the scalars have shape {shape}; each must be (L, H), or (L, H, m, m) with memory, at least one of them in full"
+            f"the scalars have shape {shape}; each must be (L, H), or (L, H, m, m) with memory, "
+            "at least one of them in full"
         )
     if not np.isfinite(columns).all():
         raise ValueError("the table holds NaN or infinity; every scalar must be finite")

@@ -281,6 +281,8 @@ def equivariance_errors(model, batch: Batch, *, n_elements: int = 8, seed: int =
             raise ValueError(f"layer {level} gives NaN or infinity; the weights or the features are too large")
         for _ in range(n_elements):
             order = random_element(model.n_features, model.n_classes, generator).to(z.device)
+            # A token may hold several copies of (x, u); the group acts on all of them alike.
+            order = torch.cat([order + start for start in range(0, z.shape[2], len(order))])
             moved, _ = model.layer(level, z[..., order], n_context)
             errors[level] = max(errors[level], ((moved - after[..., order]).abs().max() / after.abs().max()).item())
         z = after

@@ -45,7 +45,7 @@ def train(
 
     Arguments:
         model: trained where it is, in its dtype and on its device.
-        task: draws the batches; for batches of many sizes, a `MixedTask`, the model must be equivariant by construction.
+        task: draws the batches. Where they are of many sizes, a `MixedTask`, the model must be an equivariant one.
         steps: optimiser steps.
         batch_size: tasks a step.
         seed: of the tasks (and of the group elements of an injection).
@@ -82,7 +82,9 @@ def train(
         raise ValueError(f"learning_rate={learning_rate!r}; it must be positive and finite")
     mixed = isinstance(task, MixedTask)
     if mixed and not isinstance(model, EquivariantTransformer):
-        raise ValueError(f"a {type(model).__name__} has weights of one size; only coordinates can be trained on all sizes")
+        raise ValueError(
+            f"a {type(model).__name__} has weights of one size; only coordinates can be trained on all sizes"
+        )
     if not mixed and (task.n_features, task.n_classes) != (model.n_features, model.n_classes):
         raise ValueError(
             f"the task has d={task.n_features}, K={task.n_classes}; "

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from icl_nb.tasks import DTYPES, UNLABELLED, Batch, LinearTask
+from icl_nb.tasks import DTYPES, UNLABELLED, Batch, LinearTask, MixedTask, feature_scale
 
 sizes = {"n_points": st.integers(1, 6), "n_features": st.integers(1, 5), "n_classes": st.integers(2, 5)}
 
@@ -335,3 +335,60 @@ def test_a_batch_refuses(fields, message):
 def test_moving_a_batch_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         LinearTask().sample(2).to(**options)
+
+
+# Tasks of many sizes
+
+
+def test_mixed_sizes_reach_both_ends_and_stay_between():
+    task, generator = MixedTask((3, 6), (1, 3), (2, 4)), torch.Generator().manual_seed(0)
+    batches = [task.sample(1, seed=generator) for _ in range(300)]
+    sizes = {(b.context_y.shape[1], b.x.shape[2], b.n_classes) for b in batches}
+    assert {n for n, _, _ in sizes} == {3, 4, 5, 6}
+    assert {d for _, d, _ in sizes} == {1, 2, 3} and {k for _, _, k in sizes} == {2, 3, 4}
+
+
+def test_mixed_features_have_the_variance_of_their_scale():
+    task = MixedTask((40, 40), (20, 20), (2, 2), correlation=0.9)
+    x = task.sample(500, dtype=torch.float64).x / feature_scale(20)
+    assert x.mean().abs() < 0.01 and abs(x.var() - 1) < 0.02  # 4e5 draws that share factors within tasks of 41
+    within = torch.stack([torch.corrcoef(points.T).fill_diagonal_(0).abs().max() for points in x])
+    free = replace(task, correlation=0.0).sample(500, dtype=torch.float64).x
+    assert within.mean() > 0.6 > torch.stack([torch.corrcoef(p.T).fill_diagonal_(0).abs().max() for p in free]).mean()
+
+
+def test_mixed_labels_are_linear_and_a_bias_unbalances_them():
+    plain, offset = (MixedTask((60, 60), (4, 4), (3, 3), bias=bias).sample(400, n_queries=1) for bias in (0.0, 1.0))
+    shares = [torch.nn.functional.one_hot(b.y, 3).double().mean(1).amax(-1).mean() for b in (plain, offset)]
+    assert shares[0] < 0.55 < 0.6 < shares[1]
+    assert plain.w is None and offset.w is None
+
+
+def test_a_seed_fixes_mixed_tasks():
+    ours, again, other = (MixedTask(bias=0.3, correlation=0.5).sample(3, seed=seed) for seed in (4, 4, 5))
+    assert torch.equal(ours.x, again.x) and torch.equal(ours.y, again.y)
+    assert ours.x.shape != other.x.shape or not torch.equal(ours.x, other.x)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_points": (0, 3)},
+        {"n_points": (4, 3)},
+        {"n_features": (1.0, 3)},
+        {"n_classes": (1, 3)},
+        {"correlation": 1.0},
+        {"correlation": math.nan},
+        {"bias": -1.0},
+        {"bias": math.inf},
+    ],
+    ids=str,
+)
+def test_a_mixed_task_refuses(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        MixedTask(**options)
+
+
+def test_feature_scale_refuses():
+    with pytest.raises(ValueError, match="n_features"):
+        feature_scale(0)

@@ -12,7 +12,7 @@ from icl_nb import training
 from icl_nb.evaluation import evaluate
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.symmetry import TOLERANCE, off_commutant
-from icl_nb.tasks import LinearTask
+from icl_nb.tasks import LinearTask, MixedTask
 from icl_nb.training import SYMMETRIES, History, train
 
 TASK = LinearTask(n_points=8, n_features=3, n_classes=2)
@@ -346,3 +346,18 @@ def test_a_gradient_that_is_not_finite_is_an_error_and_leaves_the_weights(value)
     with pytest.raises(ValueError, match="the gradient overflows at step 0; try a learning rate below"):
         run(model)
     assert torch.equal(before, weights(model))
+
+
+def test_one_model_trains_on_tasks_of_all_sizes():
+    mixed = MixedTask((3, 9), (1, 4), (2, 4))
+    model = EquivariantTransformer(3, 2, 2, 1, scalars=4)
+    before = weights(model)
+    history = run(model, mixed, steps=6)
+    assert len(history.loss) == 6
+    assert (weights(model) == before).sum() == 1  # all scalars move but the last gamma, which is idle
+    assert (model.n_features, model.n_classes) == (3, 2)
+    again = EquivariantTransformer(3, 2, 2, 1, scalars=4)
+    run(again, mixed, steps=6)
+    assert torch.equal(weights(again), weights(model))
+    with pytest.raises(ValueError, match="one size"):
+        run(build(DenseTransformer), mixed)
