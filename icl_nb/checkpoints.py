@@ -76,14 +76,13 @@ def _memory(copies: int, depth: int, heads: int, steps: int, seed: int = 0, rate
     """Four scalars a head, m^2 of each with m copies. With a memory a high learning rate is unstable."""
     model = {"depth": depth, "heads": heads, "scalars": 4} | ({"copies": copies} if copies > 1 else {})
     training = {"steps": steps, "learning_rate": rate or (1e-2 if copies == 1 else 5e-3)}
-    start = {"seed": seed} if seed else {}
-    return Recipe("equivariant", model | start, training | start)
+    return Recipe("equivariant", model | {"seed": seed}, training | {"seed": seed})
 
 
 # Beyond the paper: the frontier of depth and copies, and the best without and with a memory.
 _FRONTIER = (
     {f"copies{m}-{seed}": _memory(m, 6, 2, 4000, seed) for m in (1, 2, 3) for seed in range(3)}
-    | {f"copies{m}-12": _memory(m, 12, 2, 5000) for m in (1, 2, 3)}
+    | {f"copies{m}-deep": _memory(m, 12, 2, 5000) for m in (1, 2, 3)}
     | {"deep": _memory(1, 24, 2, 8000, rate=7e-3), "memory": _memory(3, 12, 3, 8000)}
 )
 

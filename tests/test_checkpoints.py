@@ -395,13 +395,15 @@ def test_a_shipped_checkpoint_is_what_it_says(name):
     assert about["recipe"] == asdict(recipe) and about["task"] == asdict(recipe.task)
     assert about["training"].items() >= recipe.training.items() and about["training"]["seconds"] > 0
     curve, blocks = about["curve"], recipe.training["steps"] // about["curve"]["every"]
-    assert len(curve["loss"]) == len(curve["accuracy"]) == blocks and len(curve["off_commutant"]) == blocks + 1
+    assert len(curve["loss"]) == len(curve["accuracy"]) == blocks
+    assert len(curve["off_commutant"]) == (blocks + 1 if model.copies == 1 else 0)
     assert set(about["versions"]) == {"icl-nb", "torch"}
     if recipe.task == LinearTask():
         assert 0.8 < about["evaluation"]["accuracy"] < 0.9055  # the Bayes oracle
-    weights = [part.detach() for part in model.weights()]
-    final = [off_commutant(part, model.n_features, model.n_classes).mean().item() for part in weights]
-    assert final == pytest.approx(curve["off_commutant"][-1], abs=1e-4)
+    if model.copies == 1:
+        weights = [part.detach() for part in model.weights()]
+        final = [off_commutant(part, model.n_features, model.n_classes).mean().item() for part in weights]
+        assert final == pytest.approx(curve["off_commutant"][-1], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", available())
