@@ -1,0 +1,297 @@
+"""The estimator against the recursion it wraps, mirror images written out, and scikit-learn's own checks."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from scipy.special import log_softmax
+from sklearn.base import clone
+from sklearn.datasets import load_iris, load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from icl_nb.classifier import RecursionClassifier
+from icl_nb.recursion import SCALARS, Recursion
+from icl_nb.tasks import LinearTask, feature_scale
+
+EXACT = 1e-12
+PLAIN = {"standardize": False, "whiten": 0, "intercept": False, "calibrate": 0}
+
+
+def random_recursion(seed=0, depth=3, heads=2, copies=1):
+    rng = np.random.default_rng(seed)
+    shape = (4, depth, heads) if copies == 1 else (4, depth, heads, copies, copies)
+    scale = 2.0 if copies == 1 else rng.normal(size=copies)
+    return Recursion(dict(zip(SCALARS, 0.4 * rng.normal(size=shape), strict=True)), scale=scale)
+
+
+def random_table(seed, n, d, K):
+    rng = np.random.default_rng(seed)
+    y = np.r_[np.arange(K), rng.integers(0, K, n)]
+    return rng.normal(size=(n + K, d)), y, rng.normal(size=(7, d))
+
+
+cases = {
+    "seed": st.integers(0, 10**6),
+    "n": st.integers(1, 12),
+    "d": st.integers(1, 5),
+    "K": st.integers(2, 4),
+    "copies": st.integers(1, 2),
+    "block_size": st.sampled_from([1, 3, 100]),
+}
+
+
+# scikit-learn's own checks, all of them
+
+
+@parametrize_with_checks([RecursionClassifier()])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+# Against the recursion
+
+
+@settings(max_examples=40)
+@given(**cases)
+def test_equals_the_recursion(seed, n, d, K, copies, block_size):
+    X, y, queries = random_table(seed, n, d, K)
+    recursion = replace(random_recursion(seed, copies=copies), n_classes=K)
+    ours = RecursionClassifier(recursion, **PLAIN, block_size=block_size).fit(X, y)._logits(queries)
+    theirs = recursion(feature_scale(d) * np.r_[X, queries][None], y[None])[0]
+    assert np.abs(ours - theirs).max() <= EXACT * max(1, np.abs(theirs).max())
+
+
+@settings(max_examples=40)
+@given(**cases)
+def test_mirror_images_are_points_of_the_context(seed, n, d, K, copies, block_size):
+    """The intercept, by the recursion itself over a context of 2 n tokens."""
+    X, y, queries = random_table(seed, n, d, K)
+    recursion = replace(random_recursion(seed, copies=copies), n_classes=K)
+    classifier = RecursionClassifier(recursion, **PLAIN | {"intercept": True}, block_size=block_size).fit(X, y)
+    lifted = feature_scale(d + 1) * np.c_[np.r_[X, queries], np.ones(len(X) + len(queries))]
+    x, u, _ = recursion.embed(lifted[None], y[None])
+    x, u = (np.concatenate([z[:, : len(X)], -z[:, : len(X)], z[:, len(X) :]], 1) for z in (x, u))
+    for layer in recursion.table:
+        x, u, _ = recursion.step(layer, x, u, 2 * len(X))
+    theirs = recursion.read_out(u[:, 2 * len(X) :])[0]
+    assert np.abs(classifier._logits(queries) - theirs).max() <= EXACT * max(1, np.abs(theirs).max())
+    last = classifier.trajectory_
+    assert np.abs(last.x[-1] - x[0, : len(X)]).max() <= EXACT * max(1, np.abs(x).max())
+    assert np.abs(last.u[-1] - u[0, : len(X)]).max() <= EXACT * max(1, np.abs(u).max())
+
+
+def test_a_constant_feature_without_mirror_images_does_nothing():
+    """Why the intercept needs them: the same number is added to all scores."""
+    X, y, queries = random_table(0, 10, 3, 3)
+    recursion = random_recursion()
+    with_one = np.c_[np.r_[X, queries], np.ones(len(X) + len(queries))]
+    plain = recursion(np.r_[X, queries][None], y[None])
+    assert np.abs(recursion(with_one[None], y[None]) - plain).max() <= EXACT * np.abs(plain).max()
+
+
+def test_two_classes_mirrored_are_a_shifted_linear_task():
+    """With an intercept, a border away from the origin is found; without one it cannot be."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 3))
+    y = (X @ [1.0, 1.0, 0.0] > 1.0).astype(int)
+    score = {
+        flag: RecursionClassifier(intercept=flag).fit(X[:200], y[:200]).score(X[200:], y[200:])
+        for flag in (True, False)
+    }
+    assert score[True] > 0.93 > score[False] + 0.02
+
+
+@settings(max_examples=20)
+@given(**cases, mirrored=st.booleans())
+def test_contributions_add_up(seed, n, d, K, copies, block_size, mirrored):
+    X, y, queries = random_table(seed, n, d, K)
+    recursion = random_recursion(seed, copies=copies)
+    classifier = RecursionClassifier(recursion, intercept=mirrored, calibrate=2, block_size=block_size).fit(X, y)
+    parts, logits = classifier.contributions(queries), classifier._logits(queries)
+    assert parts.shape == (len(queries), len(X), K)
+    assert np.abs(parts.sum(1) - logits).max() <= EXACT * max(1, np.abs(parts).max() * len(X))
+
+
+def test_contributions_of_one_layer_are_attention_times_label():
+    X, y, queries = random_table(1, 6, 2, 2)
+    recursion = Recursion({"alpha": [[0.7]], "beta": 0, "gamma": 0, "delta": 0.5}, 2, scale=3.0)
+    parts = RecursionClassifier(recursion, **PLAIN).fit(X, y).contributions(queries)
+    c = feature_scale(2)
+    A = np.exp(0.7 * c**2 * queries @ X.T)
+    A /= A.sum(1, keepdims=True)
+    expected = 3.0 * 0.5 * A[:, :, None] * (np.eye(2)[y] - 0.5)
+    assert np.abs(parts - expected).max() <= EXACT
+
+
+# Symmetries of the whole
+
+
+def test_order_of_context_and_queries_units_and_names_do_not_matter():
+    X, y = load_iris(return_X_y=True)
+    X, test, y, _ = train_test_split(X, y, random_state=0, test_size=0.3)
+    probabilities = RecursionClassifier().fit(X, y).predict_proba(test)
+    order, back = np.random.default_rng(0).permutation(len(X)), np.arange(len(test))[::-1]
+    shuffled = RecursionClassifier().fit(X[order], y[order]).predict_proba(test[back])[back]
+    units = RecursionClassifier().fit(X * [1e3, 1, 1e-3, 2] + 7, y).predict_proba(test * [1e3, 1, 1e-3, 2] + 7)
+    names = np.array(["versicolor", "virginica", "setosa"])[y]
+    named = RecursionClassifier().fit(X, names)
+    assert np.abs(shuffled - probabilities).max() < 1e-9
+    assert np.abs(units - probabilities).max() < 1e-9
+    assert named.classes_.tolist() == ["setosa", "versicolor", "virginica"]
+    assert np.abs(named.predict_proba(test)[:, [1, 2, 0]] - probabilities).max() < 1e-9
+    assert set(named.predict(test)) <= set(named.classes_)
+
+
+def test_redundant_columns():
+    X, y = load_wine(return_X_y=True)
+    constant = np.c_[X, np.full(len(X), 3.0)]
+    ours, theirs = (RecursionClassifier().fit(points, y).predict_proba(points) for points in (constant, X))
+    assert np.abs(ours - theirs).max() < 1e-9
+
+
+def test_nothing_varies():
+    classifier = RecursionClassifier().fit(np.ones((9, 2)), np.repeat([0, 1, 2], 3))
+    assert np.abs(classifier.predict_proba([[1.0, 1.0]]) - 1 / 3).max() < 1e-9
+
+
+def test_one_class():
+    classifier = RecursionClassifier().fit([[1.0], [2.0]], ["a", "a"])
+    assert classifier.predict([[5.0]]).tolist() == ["a"] and classifier.predict_proba([[5.0]]).tolist() == [[1.0]]
+    assert classifier.decision_function([[5.0]]).shape == (1,)
+
+
+def test_a_class_of_a_single_point_and_no_folds_to_choose_from():
+    classifier = RecursionClassifier().fit([[1.0], [2.0], [3.0]], [0, 1, 2])
+    assert classifier.temperature_ == 1.0
+
+
+def test_binary_decision():
+    X, y, queries = random_table(0, 20, 3, 2)
+    classifier = RecursionClassifier().fit(X, y)
+    decision, probabilities = classifier.decision_function(queries), classifier.predict_proba(queries)
+    assert np.abs(np.log(probabilities[:, 1] / probabilities[:, 0]) - decision).max() < 1e-9
+
+
+# Beside the classical methods
+
+
+def test_as_good_as_logistic_regression_on_its_own_task():
+    batch = LinearTask().sample(60, seed=5, n_queries=20)
+    hits = {"ours": [], "logistic": []}
+    for x, y in zip(batch.x.double().numpy(), batch.y.numpy(), strict=True):
+        ours = RecursionClassifier(intercept=False, whiten=0, calibrate=0)
+        for name, model in (("ours", ours), ("logistic", LogisticRegression(fit_intercept=False))):
+            hits[name].append(model.fit(x[:40], y[:40]).score(x[40:], y[40:]))
+    assert np.mean(hits["ours"]) > np.mean(hits["logistic"]) - 0.03
+
+
+def test_shuffled_labels_tell_nothing():
+    X, y = load_iris(return_X_y=True)
+    y = np.random.default_rng(0).permutation(y)
+    X, test, y, answers = train_test_split(X, y, random_state=0, test_size=0.5, stratify=y)
+    classifier = RecursionClassifier().fit(X, y)
+    assert abs(classifier.score(test, answers) - 1 / 3) < 4 * np.sqrt(2 / 9 / len(test))
+    assert classifier.temperature_ > 1
+
+
+def test_the_temperature_mends_a_wrong_scale():
+    X, y = load_iris(return_X_y=True)
+    X, test, y, answers = train_test_split(X, y, random_state=0, stratify=y)
+    base = RecursionClassifier().fit(X, y)
+    louder = RecursionClassifier(replace(base.recursion_, scale=8 * base.recursion_.scale)).fit(X, y)
+
+    def loss(classifier):
+        return -log_softmax(classifier._logits(test), 1)[np.arange(len(test)), answers].mean()
+
+    assert abs(np.log(louder.temperature_ / base.temperature_ / 8)) < 0.5
+    assert loss(louder) < loss(louder.set_params(calibrate=0).fit(X, y))
+
+
+def test_depth():
+    X, y, queries = random_table(0, 10, 3, 3)
+    recursion = random_recursion(depth=4)
+    short = RecursionClassifier(recursion, depth=2).fit(X, y)
+    expected = RecursionClassifier(recursion[:2]).fit(X, y).predict_proba(queries)
+    assert np.array_equal(short.predict_proba(queries), expected)
+    assert len(short.trajectory_.x) == 3 and short.recursion_.table.shape == (2, 2)
+
+
+# As a member of scikit-learn
+
+
+def test_pipeline_search_clone_and_pickle():
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), RecursionClassifier(calibrate=0))
+    assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.75
+    search = GridSearchCV(RecursionClassifier(calibrate=0), {"depth": [1, None], "whiten": [0, 1.0]}, cv=2).fit(X, y)
+    assert search.best_params_["depth"] is None
+    classifier = RecursionClassifier(random_recursion(), whiten=0).fit(X, y)
+    again = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(again.predict_proba(X), classifier.predict_proba(X))
+    assert np.array_equal(clone(classifier).fit(X, y).predict_proba(X), classifier.predict_proba(X))
+
+
+def test_data_frames():
+    pandas = pytest.importorskip("pandas")
+    X, y = load_iris(return_X_y=True)
+    names = ["a", "b", "c", "d"]
+    classifier = RecursionClassifier().fit(pandas.DataFrame(X, columns=names), y)
+    assert classifier.feature_names_in_.tolist() == names and classifier.n_features_in_ == 4
+    plain = RecursionClassifier().fit(X, y).predict_proba(X)
+    assert np.abs(classifier.predict_proba(pandas.DataFrame(X, columns=names)) - plain).max() < 1e-9
+    with pytest.raises(ValueError, match="feature names"):
+        classifier.predict(pandas.DataFrame(X, columns=names[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"recursion": 3}, "it must be None, the name of a checkpoint, or a Recursion"),
+        ({"depth": 0}, "depth=0"),
+        ({"whiten": 2}, "whiten=2"),
+        ({"whiten": True}, "whiten=True"),
+        ({"calibrate": 1}, "calibrate=1"),
+        ({"calibrate": -1}, "calibrate=-1"),
+        ({"block_size": 0}, "block_size=0"),
+        ({"intercept": 1}, "intercept=1"),
+        ({"standardize": "yes"}, "standardize='yes'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        RecursionClassifier(**arguments).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_bad_data():
+    classifier = RecursionClassifier()
+    with pytest.raises(NotFittedError):
+        classifier.predict([[0.0]])
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
+        classifier.fit(sparse.csr_matrix(np.eye(3)), [0, 1, 2])
+    with pytest.raises(ValueError, match="NaN"):
+        classifier.fit([[np.nan], [1.0]], [0, 1])
+    with pytest.raises(ValueError, match="features"):
+        classifier.fit([[0.0], [1.0]], [0, 1]).predict([[0.0, 1.0]])
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        RecursionClassifier("nothing").fit([[0.0], [1.0]], [0, 1])
+
+
+def test_a_thousand_points_need_little_memory():
+    """Blocks: the largest array is (block, n), never (n, n)."""
+    import tracemalloc
+
+    X, y, queries = random_table(0, 2000, 3, 2)
+    tracemalloc.start()
+    RecursionClassifier(random_recursion(depth=2, heads=1), block_size=50, calibrate=0).fit(X, y).predict(queries)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2000**2 * 8 / 4
