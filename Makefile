@@ -56,6 +56,7 @@ notebooks: env ## Re-execute the notebooks in place (NB=book/01-data.ipynb for o
 .PHONY: checkpoints
 checkpoints: env ## Retrain every checkpoint that ships
 	$(BIN)/icl-nb checkpoints --retrain
+	$(BIN)/icl-nb checkpoints --retrain --part 2
 
 .PHONY: bench
 bench: env ## Time the package on this machine

@@ -8,13 +8,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from icl_nb.abstraction import abstract, four_scalar_model
 from icl_nb.checkpoints import available, describe, load, save
+from icl_nb.classifier import RecursionClassifier
 from icl_nb.evaluation import Comparison, Report, compare, evaluate, mean_agreement, predict, score, yardsticks
+from icl_nb.induction import MarkovTask, generalized_induction_head
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_posterior, bayes_predict
 from icl_nb.recursion import Recursion
 from icl_nb.rivals import explain
 from icl_nb.symmetry import assert_equivariant, equivariance_error, equivariance_errors
-from icl_nb.tasks import Batch, LinearTask
+from icl_nb.tasks import Batch, LinearTask, MixedTask
 from icl_nb.training import History, train
 
 __all__ = [
@@ -25,7 +27,10 @@ __all__ = [
     "EquivariantTransformer",
     "History",
     "LinearTask",
+    "MarkovTask",
+    "MixedTask",
     "Recursion",
+    "RecursionClassifier",
     "Report",
     "abstract",
     "assert_equivariant",
@@ -40,6 +45,7 @@ __all__ = [
     "evaluate",
     "explain",
     "four_scalar_model",
+    "generalized_induction_head",
     "load",
     "mean_agreement",
     "predict",

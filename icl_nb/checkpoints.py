@@ -93,6 +93,13 @@ RECIPES: dict[str, Recipe] = (
         "recursion": Recipe(
             "equivariant", {"depth": 12, "heads": 3, "scalars": 4}, {"steps": 8_000, "learning_rate": 1e-2}
         ),
+        # Chapter 8: the table of the estimator, trained on many sizes.
+        "table": Recipe(
+            "equivariant",
+            {"depth": 12, "heads": 3, "scalars": 4},
+            {"steps": 6000, "learning_rate": 1e-2},
+            MixedTask(correlation=0.9, bias=0.3),
+        ),
     }
     | {f"{name}-{seed}": recipe for name, family in _FAMILIES.items() for seed, recipe in enumerate(family)}
     | _FRONTIER

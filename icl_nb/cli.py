@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from icl_nb.checkpoints import KINDS, RECIPES, SHIPPED, available, check_path, describe, load, retrain, save
+from icl_nb import checkpoints
+from icl_nb.checkpoints import KINDS, check_path, load, save
 from icl_nb.evaluation import LEAST_PROBABILITY, evaluate, predict, score
+from icl_nb.induction import checkpoints as chains
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
 from icl_nb.tasks import LinearTask, check_count, check_device
 from icl_nb.training import SYMMETRIES, train
@@ -134,12 +136,20 @@ def run_sweep(options) -> list[dict]:
 
 
 def run_checkpoints(options) -> list[dict]:
-    """List the shipped checkpoints, or re-create them from their recipes."""
+    """List the shipped checkpoints of a part of the book, or re-create them from their recipes."""
+    part = {1: checkpoints, 2: chains}[options.part]
+    folder = Path(options.folder or part.SHIPPED)
     if options.retrain:
-        retrain(options.names or None, folder=options.folder, jobs=options.jobs, progress=not options.json)
+        part.retrain(options.names or None, folder=folder, jobs=options.jobs, progress=not options.json)
+    names = options.names or (list(part.RECIPES) if options.retrain else part.available())
+    described = {name: part.describe(folder / f"{name}.safetensors" if options.retrain else name) for name in names}
+    if options.part == 2:
+        return [
+            {"name": name, "training_seconds": content["about"]["seconds"], **content["about"]["evaluation"]}
+            for name, content in described.items()
+        ]
     rows = []
-    for name in options.names or (list(RECIPES) if options.retrain else available()):
-        content = describe(Path(options.folder) / f"{name}.safetensors" if options.retrain else name)
+    for name, content in described.items():
         evaluation, training = content["about"]["evaluation"], content["about"]["training"]
         size = {key: content["config"][key] for key in ("depth", "heads")}
         rows.append(
@@ -194,10 +204,11 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("checkpoints", run_checkpoints, "list the shipped checkpoints, or re-create them")
     sub.add_argument("names", nargs="*", metavar="NAME", help="which; all by default")
+    sub.add_argument("--retrain", action="store_true", help="re-create them from their recipes")
+    sub.add_argument("--folder", help="where retrained checkpoints go; by default where they ship")
     sub.add_argument(
-        "--retrain", action="store_true", help=f"re-create them from their recipes ({len(RECIPES)} in all)"
+        "--part", type=int, choices=(1, 2), default=1, help="of the book: 1 classifies, 2 continues chains"
     )
-    sub.add_argument("--folder", default=SHIPPED, help="where retrained checkpoints go")
     sub.add_argument("--jobs", type=int, default=2, help="processes side by side")
     return parser
 

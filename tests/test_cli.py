@@ -12,6 +12,7 @@ from icl_nb import cli
 from icl_nb.checkpoints import RECIPES, available, describe, load, save
 from icl_nb.cli import main
 from icl_nb.evaluation import evaluate, predict, score, yardsticks
+from icl_nb.induction import checkpoints as chains
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.oracle import BASELINES
 from icl_nb.tasks import LinearTask
@@ -52,7 +53,7 @@ OPTIONS = {
     "evaluate": TASK_OPTIONS + "checkpoint --n-tasks --n-queries --seed --baselines --device",
     "bench": TASK_OPTIONS + "--kind --scalars --device --depth --heads --repeats",
     "sweep": TASK_OPTIONS + TRAINING_OPTIONS + "--depths --head-counts --seeds --out",
-    "checkpoints": "NAME --retrain --folder --jobs --json",
+    "checkpoints": "NAME --retrain --folder --part --jobs --json",
 }
 
 
@@ -187,11 +188,17 @@ def test_retraining_goes_through_the_recipes(monkeypatch, capsys, tmp_path):
         about = {"evaluation": {"accuracy": 0.5}, "training": {"seconds": 3}}
         save(EquivariantTransformer(depth=2), tmp_path / "dense-1.safetensors", **about)
 
-    monkeypatch.setattr(cli, "retrain", retrain)
+    monkeypatch.setattr(cli.checkpoints, "retrain", retrain)
     (row,) = ask(capsys, "checkpoints", "dense-1", "--retrain", "--folder", tmp_path, "--jobs", 3)
-    assert asked == {"names": ["dense-1"], "folder": str(tmp_path), "jobs": 3, "progress": False}
+    assert asked == {"names": ["dense-1"], "folder": tmp_path, "jobs": 3, "progress": False}
     shape = {"name": "dense-1", "kind": "equivariant", "depth": 2, "heads": 1}
     assert row == shape | {"training_seconds": 3, "accuracy": 0.5}
+
+
+def test_the_checkpoints_of_part_two(capsys):
+    rows = ask(capsys, "checkpoints", "--part", 2)
+    assert [row["name"] for row in rows] == chains.available()
+    assert all(row["loss"] > row["posterior_predictive"] > 0 for row in rows)
 
 
 # Tables

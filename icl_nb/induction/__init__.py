@@ -1,0 +1,72 @@
+"""Part II: in-context n-gram Markov chains and generalised induction heads."""
+
+from icl_nb.induction.information import (
+    InformationTable,
+    first_gain,
+    information_table,
+    joint_distribution,
+    lag_sets,
+    predicted_subset,
+    stationary,
+)
+from icl_nb.induction.limit import generalized_induction_head, matched_sharpness, pseudo_count
+from icl_nb.induction.models import FullInductionTransformer, InductionTransformer
+from icl_nb.induction.tasks import (
+    Chains,
+    MarkovTask,
+    loss,
+    match_counts,
+    match_predictor,
+    posterior_predictive,
+    sample_kernels,
+    true_conditional,
+    uniform,
+    unigram,
+)
+from icl_nb.induction.training import (
+    JOINT,
+    STAGED,
+    FullHistory,
+    InductionHistory,
+    Roles,
+    Stage,
+    predict_chains,
+    roles,
+    train_full,
+    train_induction,
+)
+
+__all__ = [
+    "JOINT",
+    "STAGED",
+    "Chains",
+    "FullHistory",
+    "FullInductionTransformer",
+    "InductionHistory",
+    "InductionTransformer",
+    "InformationTable",
+    "MarkovTask",
+    "Roles",
+    "Stage",
+    "first_gain",
+    "generalized_induction_head",
+    "information_table",
+    "joint_distribution",
+    "lag_sets",
+    "loss",
+    "match_counts",
+    "match_predictor",
+    "matched_sharpness",
+    "posterior_predictive",
+    "predict_chains",
+    "predicted_subset",
+    "pseudo_count",
+    "roles",
+    "sample_kernels",
+    "stationary",
+    "train_full",
+    "train_induction",
+    "true_conditional",
+    "uniform",
+    "unigram",
+]

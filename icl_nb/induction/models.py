@@ -1,0 +1,286 @@
+r"""Two models that predict the next token of a Markov chain from its past: one with three parts, and an ordinary one.
+
+The simplified model is two layers of attention with all but their skeleton taken away. With one-hot tokens
+:math:`x_1, \dots, x_L`, and 0 for what lies before the sequence,
+
+.. math:: v_l^h &= \sum_{m=1}^M \mathrm{softmax}(w^h)_m\, x_{l-m} && \text{copier, } l = 1, \dots, L + 1 \\
+    s_l &= \sum_S p_S \prod_{h \in S} \langle v_l^h, v_{L+1}^h \rangle, \quad p_S = c_S^2 / \textstyle\sum_R c_R^2
+    && \text{selector} \\
+    y &= \sum_{l=1}^L \mathrm{softmax}_l(a\, s_l)\, x_l && \text{classifier}
+
+The output y is a distribution over the states: its loss is :math:`-\log y`, with no second softmax.
+
+Letters: B sequences, L tokens, S states, M lags in the window, H heads, D degree, W width.
+"""
+
+import itertools
+import math
+from functools import reduce
+from operator import mul
+
+import torch
+from torch import Tensor, nn
+
+from icl_nb.induction.tasks import check_tokens
+from icl_nb.tasks import check_count, check_seed
+
+
+class InductionTransformer(nn.Module):
+    r"""The simplified two-layer model: copier, selector, classifier, as in the head of this module.
+
+    Its parameters are `w (H, M)`, `c` (one for each subset of heads) and `a`.
+
+    Arguments:
+        n_states: S.
+        window: M, the lags that a head of the first layer can look back.
+        heads: H.
+        degree: D, the largest subset of heads that the selector knows.
+        seed: of the noise of the start.
+        start: scores of head h for the lag h + 1 that it starts on (modulo M), and for all others. The default gives
+            that lag 0.90 of the attention in a window of three.
+        noise: standard deviation of normal noise on those scores.
+        sharpness: where a starts.
+        subsets: the subsets of heads, numbers from 0, in place of all with at most `degree` members. A single one
+            leaves nothing to select.
+        normalise: False takes :math:`p_S = c_S^2`, undivided.
+
+    Raises:
+        ValueError: a count too small, scores or noise that are not finite numbers, or subsets that are not of these
+            heads.
+
+    Source: paper B (arXiv 2409.10559), the simplified model; `subsets` and `noise` are our own.
+
+    Example:
+        >>> from icl_nb.induction.tasks import MarkovTask
+        >>> chains = MarkovTask().sample(4)
+        >>> model = InductionTransformer()
+        >>> model(chains.tokens).shape, [round(x, 2) for x in model.copying().diagonal().tolist()]
+        (torch.Size([4, 3]), [0.9, 0.9, 0.9])
+    """
+
+    def __init__(
+        self,
+        n_states: int = 3,
+        window: int = 3,
+        heads: int = 3,
+        degree: int = 2,
+        *,
+        seed: int = 0,
+        start: tuple[float, float] = (3.0, 0.1),
+        noise: float = 0.0,
+        sharpness: float = 0.01,
+        subsets: list[tuple[int, ...]] | None = None,
+        normalise: bool = True,
+    ):
+        super().__init__()
+        check_count("n_states", n_states, 2)
+        for name, count in (("window", window), ("heads", heads), ("degree", degree)):
+            check_count(name, count, 1)
+        check_seed(seed)
+        for name, value in (("start", tuple(start)), ("noise", (noise, 0.0)), ("sharpness", (sharpness, 0.0))):
+            if len(value) != 2 or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in value):
+                raise ValueError(f"{name}={value}; it must be finite (start: a pair of scores, on and off the own lag)")
+        if subsets is None:
+            subsets = [
+                s for size in range(1, min(degree, heads) + 1) for s in itertools.combinations(range(heads), size)
+            ]
+        self.subsets = [tuple(subset) for subset in subsets]
+        if not self.subsets or any(sorted(set(s) & set(range(heads))) != list(s) or not s for s in self.subsets):
+            raise ValueError(f"subsets={subsets}; each must hold some of the heads 0..{heads - 1}, in increasing order")
+        self.n_states, self.window, self.heads, self.degree = n_states, window, heads, degree
+        self.normalise = normalise
+        w = torch.full((heads, window), float(start[1]))
+        w[torch.arange(heads), torch.arange(heads) % window] = float(start[0])
+        self.w = nn.Parameter(w + noise * torch.randn(heads, window, generator=torch.Generator().manual_seed(seed)))
+        self.c = nn.Parameter(torch.full((len(self.subsets),), len(self.subsets) ** -0.5))  # of length 1
+        self.a = nn.Parameter(torch.tensor(float(sharpness)))
+
+    @property
+    def config(self) -> dict:
+        """The keyword arguments that build a model of this shape; where it started is not among them."""
+        names = ("n_states", "window", "heads", "degree", "normalise")
+        return {name: getattr(self, name) for name in names} | {"subsets": [list(s) for s in self.subsets]}
+
+    @property
+    def sharpness(self) -> float:
+        """a."""
+        return self.a.item()
+
+    def copying(self) -> Tensor:
+        """Attention of the first layer by lag, `(H, M)`: column m - 1 is lag m."""
+        return self.w.softmax(-1)
+
+    def selection(self) -> Tensor:
+        """Weights p of the subsets of heads, in the order of `subsets`; they sum to 1 where they are normalised."""
+        p = self.c**2
+        return p / p.sum() if self.normalise else p
+
+    def parents(self) -> tuple[int, ...]:
+        """The lags that the weightiest subset copies: the history that the model matches, if it has settled on one.
+
+        Example:
+            >>> InductionTransformer(subsets=[(0, 1)]).parents()
+            (1, 2)
+        """
+        heads = list(self.subsets[int(self.c.detach().abs().argmax())])
+        return tuple(sorted({lag + 1 for lag in self.copying()[heads].argmax(-1).tolist()}))
+
+    def matches(self, tokens: Tensor) -> Tensor:
+        r"""All that the first layer needs to know of the tokens, `(M, M, B, L)`, 0 or 1: is the token at lag m of
+        token l the one at lag m' of the next? For one-hot tokens,
+
+        .. math:: \langle v_l^h, v_{L+1}^h \rangle = \sum_{m, m'} \mathrm{softmax}(w^h)_m\, \mathrm{softmax}(w^h)_{m'}
+            \, 1\{x_{l-m} = x_{L+1-m'}\}
+
+        It holds no parameter, so that training on fixed sequences computes it once.
+
+        Raises:
+            ValueError: tokens that are not `(B, L)`, int64, in `0..S-1`, or sequences shorter than the window.
+        """
+        check_tokens(tokens, self.n_states, ())
+        length, lags = tokens.shape[1], range(1, self.window + 1)
+        if length < self.window:
+            raise ValueError(f"sequences of {length} tokens are shorter than the window of {self.window}")
+        before = tokens.new_full((len(tokens), self.window), -1)  # equal to no state
+        padded = torch.cat([before, tokens], 1).to(torch.int16)  # four times as quick to compare as int64
+        past = [padded[:, self.window - lag : self.window - lag + length] for lag in lags]
+        equal = [torch.stack([past_m == padded[:, -lag, None] for lag in lags]) for past_m in past]
+        return torch.stack(equal).to(self.w.dtype)
+
+    def similarity(self, tokens: Tensor, matches: Tensor | None = None) -> Tensor:
+        """s, how much the history of each token resembles that of the next, `(B, L)`."""
+        matches = self.matches(tokens) if matches is None else matches
+        copying = self.copying()
+        pairs = (copying[:, :, None] * copying[:, None, :]).flatten(1)  # (H, M M)
+        same = (pairs @ matches.flatten(2).flatten(0, 1)).reshape(-1, *matches.shape[2:])  # (H, B, L)
+        products = (reduce(mul, [same[h] for h in subset]) for subset in self.subsets)
+        return sum(p * product for p, product in zip(self.selection(), products, strict=True))
+
+    def attention(self, tokens: Tensor, matches: Tensor | None = None) -> Tensor:
+        """What the second layer looks at, `(B, L)`."""
+        return (self.a * self.similarity(tokens, matches)).softmax(-1)
+
+    def forward(self, tokens: Tensor, matches: Tensor | None = None) -> Tensor:
+        """Probabilities of the next token.
+
+        Arguments:
+            tokens: `(B, L)`, int64, with L at least M.
+            matches: what `matches(tokens)` gave, where that was computed before.
+
+        Returns:
+            `(B, S)`, in the dtype of the parameters.
+
+        Raises:
+            ValueError: tokens that are not as above, or weights too large for a similarity that is finite.
+        """
+        attention = self.attention(tokens, matches)
+        if not attention.isfinite().all():
+            raise ValueError(
+                f"the attention is not finite: a is {self.a.item():.1e}, c reaches {self.c.abs().max():.1e}"
+            )
+        return attention.new_zeros(len(tokens), self.n_states).scatter_add(1, tokens, attention)
+
+
+class FullInductionTransformer(nn.Module):
+    r"""An ordinary two-layer decoder: learned projections, LayerNorm, a feed-forward block, a read-out.
+
+    .. math:: z_t = E_{x_t}, \quad z \mathrel{+}= \mathrm{Attention}_1(\mathrm{LN} z), \quad
+        z \mathrel{+}= \mathrm{MLP}(\mathrm{LN} z), \quad z \mathrel{+}= \mathrm{Attention}_2(\mathrm{LN} z), \quad
+        y = \mathrm{softmax}(\mathrm{readout}(\mathrm{LN} z_L))
+
+    Both attentions are causal. The first has several heads, and adds to the scores of each a learned number for every
+    offset up to `window`, with one more for all that lie farther back; nothing else knows of positions. The second
+    has one head. The read-out has one hidden layer.
+
+    Arguments:
+        n_states: S.
+        window: offsets with a number of their own, 0 (the token itself) among them.
+        heads: of the first layer; they divide the width.
+        width: W, of the residual stream.
+        seed: of the initial weights.
+
+    Raises:
+        ValueError: a count is too small, or the heads do not divide the width.
+
+    Source: own, after the full model of paper B (arXiv 2409.10559).
+
+    Example:
+        >>> from icl_nb.induction.tasks import MarkovTask
+        >>> FullInductionTransformer()(MarkovTask().sample(4).tokens).sum(-1).round(decimals=4).tolist()
+        [1.0, 1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, n_states: int = 3, window: int = 6, heads: int = 3, width: int = 48, *, seed: int = 0):
+        super().__init__()
+        check_count("n_states", n_states, 2)
+        for name, count in (("window", window), ("heads", heads), ("width", width)):
+            check_count(name, count, 1)
+        check_seed(seed)
+        if width % heads:
+            raise ValueError(f"width={width} does not divide into {heads} heads")
+        self.n_states, self.window, self.heads, self.width = n_states, window, heads, width
+        with torch.random.fork_rng(devices=[]):  # torch's own layers take no generator
+            torch.manual_seed(seed)
+            self.embedding = nn.Embedding(n_states, width)
+            self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+            self.first = nn.ModuleDict({name: nn.Linear(width, width) for name in ("query", "key", "value", "out")})
+            self.bias = nn.Parameter(0.02 * torch.randn(heads, window + 1))
+            self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+            self.second = nn.ModuleDict({name: nn.Linear(width, width) for name in ("query", "key", "value", "out")})
+            self.readout = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, n_states))
+
+    @property
+    def config(self) -> dict:
+        """The keyword arguments that build a model of this shape."""
+        return {name: getattr(self, name) for name in ("n_states", "window", "heads", "width")}
+
+    def stream(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The residual stream after the first layer, `(B, L, W)`, and that layer's attention, `(B, H, L, L)`: row t is
+        what token t looks at.
+
+        Raises:
+            ValueError: tokens that are not `(B, L)`, int64, in `0..S-1`.
+        """
+        check_tokens(tokens, self.n_states, ())
+        batch, length = tokens.shape
+        offset = torch.arange(length)[:, None] - torch.arange(length)
+        bias = self.bias[:, offset.clamp(0, self.window)].masked_fill(offset < 0, -torch.inf)  # (H, L, L)
+        z = self.embedding(tokens)
+        query, key, value = (
+            self.first[name](self.norms[0](z)).reshape(batch, length, self.heads, -1).transpose(1, 2)
+            for name in ("query", "key", "value")
+        )
+        attention = (query @ key.mT / query.shape[-1] ** 0.5 + bias).softmax(-1)
+        z = z + self.first["out"]((attention @ value).transpose(1, 2).reshape(batch, length, self.width))
+        return z + self.feed_forward(self.norms[1](z)), attention
+
+    def matching(self, z: Tensor) -> Tensor:
+        """Attention of the second layer, `(B, L, L)`, given the stream before it."""
+        normed = self.norms[2](z)
+        scores = self.second["query"](normed) @ self.second["key"](normed).mT / self.width**0.5
+        future = torch.ones(scores.shape[1:], dtype=torch.bool).triu(1)
+        return scores.masked_fill(future, -torch.inf).softmax(-1)
+
+    def read(self, z: Tensor, attention: Tensor, source: Tensor | None = None) -> Tensor:
+        """Log probabilities of the token after each of T, given any attention of the second layer: what would the
+        model say if it looked there?
+
+        Arguments:
+            z: the stream of those that look, `(B, T, W)`.
+            attention: `(B, T, L)`.
+            source: the stream of those that are looked at, `(B, L, W)`; by default z.
+
+        Returns:
+            `(B, T, S)`.
+        """
+        values = self.second["value"](self.norms[2](z if source is None else source))
+        return self.readout(self.norms[3](z + self.second["out"](attention @ values))).log_softmax(-1)
+
+    def log_probabilities(self, tokens: Tensor) -> Tensor:
+        """Of the token after each, `(B, L, S)`: the model predicts everywhere at once, and is trained everywhere."""
+        z, _ = self.stream(tokens)
+        return self.read(z, self.matching(z))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Probabilities of the next token, `(B, S)`, of `tokens (B, L)`, int64."""
+        return self.log_probabilities(tokens)[:, -1].exp()
