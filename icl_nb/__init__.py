@@ -10,7 +10,7 @@ from icl_nb.abstraction import abstract, four_scalar_model
 from icl_nb.checkpoints import available, describe, load, save
 from icl_nb.classifier import RecursionClassifier
 from icl_nb.evaluation import Comparison, Report, compare, evaluate, mean_agreement, predict, score, yardsticks
-from icl_nb.induction import MarkovTask, generalized_induction_head
+from icl_nb.induction import InductionTransformer, MarkovTask, generalized_induction_head
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_posterior, bayes_predict
 from icl_nb.recursion import Recursion
@@ -26,6 +26,7 @@ __all__ = [
     "DenseTransformer",
     "EquivariantTransformer",
     "History",
+    "InductionTransformer",
     "LinearTask",
     "MarkovTask",
     "MixedTask",
