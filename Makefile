@@ -58,6 +58,10 @@ checkpoints: env ## Retrain every checkpoint that ships
 	$(BIN)/icl-nb checkpoints --retrain
 	$(BIN)/icl-nb checkpoints --retrain --part 2
 
+.PHONY: tables
+tables: env ## Repeat the benchmark of chapter 8 on real tables
+	$(BIN)/python -m icl_nb.benchmark
+
 .PHONY: bench
 bench: env ## Time the package on this machine
 	$(BIN)/icl-nb bench

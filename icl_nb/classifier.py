@@ -22,7 +22,7 @@ from icl_nb.checkpoints import load
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks import check_count, feature_scale
 
-DEFAULT = "recursion"  # the checkpoint behind `recursion=None`
+DEFAULT = "table"  # the checkpoint behind `recursion=None`, trained over many sizes
 LOG_TEMPERATURES = (-4.0, 4.0)
 
 Path = namedtuple("Path", ["x", "u"])
@@ -42,8 +42,9 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         standardize: whether each feature is brought to mean 0 and variance 1 on the context.
         whiten: p, the points are multiplied by :math:`C^{-p/2}`, C their covariance (shrunk, Ledoit and Wolf 2004).
             0 leaves correlations as they are, 1 removes them.
-        intercept: whether borders may miss the origin. A feature that is 1 in every point would cancel in the softmax.
-            So each context point (x, 1, u) gets a mirror image (-x, -1, -u), which says the same of every linear score.
+        intercept: whether borders may miss the origin, for a table that learned from tasks whose borders do not. A
+            feature that is 1 in every point would cancel in the softmax. So each context point (x, 1, u) gets a mirror
+            image (-x, -1, -u), which says the same of every linear score. The default table has met such borders.
         calibrate: folds of the context on which `fit` chooses T; 0 leaves T = 1.
         block_size: queries worked on together; memory grows with `block_size * n`.
 
@@ -76,7 +77,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         depth=None,
         standardize=True,
         whiten=0.5,
-        intercept=True,
+        intercept=False,
         calibrate=5,
         block_size=256,
     ):
@@ -176,9 +177,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         if self.whiten and len(kept) > 1 and len(X) > 1:
             values, vectors = np.linalg.eigh(ledoit_wolf((X - self._shift) @ self._map)[0])
             if values[0] > 0:
-                variance = (
-                    values ** (1 - self.whiten)
-                ).mean()  # of the rounder cloud: keep it at that of the given one
+                variance = (values ** (1 - self.whiten)).mean()  # of the rounder cloud; keep that of the given one
                 rounder = vectors * values ** (-self.whiten / 2) * np.sqrt(values.mean() / variance)
                 self._map = self._map @ rounder @ vectors.T
         self._width = max(len(kept) + bool(self.intercept), 1)

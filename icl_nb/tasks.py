@@ -301,6 +301,7 @@ def feature_scale(n_features: int) -> float:
     Scaling by c is scaling alpha by c^2. Why the root: attention of strength alpha sees the class direction with weight
     alpha (chapter 6, T1) and rests on :math:`n e^{-\alpha^2 d}` of n points in effect, so that signal over noise,
     :math:`\alpha^2 n e^{-\alpha^2 d}`, is largest at :math:`\alpha = d^{-1/2}`.
+    That is an argument about the first layer; chapter 8 measures what the best c is, and finds smaller exponents.
 
     Source: own.
 

@@ -104,7 +104,7 @@ def test_two_classes_mirrored_are_a_shifted_linear_task():
     X = rng.normal(size=(600, 3))
     y = (X @ [1.0, 1.0, 0.0] > 1.0).astype(int)
     score = {
-        flag: RecursionClassifier(intercept=flag).fit(X[:200], y[:200]).score(X[200:], y[200:])
+        flag: RecursionClassifier("recursion", intercept=flag).fit(X[:200], y[:200]).score(X[200:], y[200:])
         for flag in (True, False)
     }
     assert score[True] > 0.93 > score[False] + 0.02
@@ -204,8 +204,10 @@ def test_shuffled_labels_tell_nothing():
 
 
 def test_the_temperature_mends_a_wrong_scale():
-    X, y = load_iris(return_X_y=True)
-    X, test, y, answers = train_test_split(X, y, random_state=0, stratify=y)
+    rng = np.random.default_rng(0)
+    answers = rng.integers(0, 3, 300)
+    test = rng.normal(size=(300, 3)) + 1.5 * np.eye(3)[answers]  # classes overlap, so that confidence has a price
+    X, test, y, answers = test[:100], test[100:], answers[:100], answers[100:]
     base = RecursionClassifier().fit(X, y)
     louder = RecursionClassifier(replace(base.recursion_, scale=8 * base.recursion_.scale)).fit(X, y)
 

@@ -198,7 +198,9 @@ def test_retraining_goes_through_the_recipes(monkeypatch, capsys, tmp_path):
 def test_the_checkpoints_of_part_two(capsys):
     rows = ask(capsys, "checkpoints", "--part", 2)
     assert [row["name"] for row in rows] == chains.available()
-    assert all(row["loss"] > row["posterior_predictive"] > 0 for row in rows)
+    # With a dominance the stored predictive assumes a prior that is not the chains' own, so it is no bound there.
+    bounded = [row for row in rows if "dominant" not in row["name"]]
+    assert len(bounded) == 30 and all(row["loss"] > row["posterior_predictive"] > 0 for row in bounded)
 
 
 # Tables

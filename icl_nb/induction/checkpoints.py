@@ -177,7 +177,7 @@ def _follow(name: str, folder: Path) -> Path:
         history = {part: getattr(run, part) for part in ("step", "validation", "copying", "selection", "sharpness")}
     chains = recipe.task.sample(_EVALUATION["n_sequences"], seed=_EVALUATION["seed"])
     value, error = loss(predict_chains(model, chains), chains.answer)
-    bayes, _ = loss(posterior_predictive(chains), chains.answer)
+    bayes, _ = loss(posterior_predictive(chains, concentration=recipe.task.concentration), chains.answer)
     # Where one parent dominates, the rows of a kernel are no independent Dirichlet draws, and this is no longer Bayes.
     evaluation = {"loss": value, "loss_se": error, "posterior_predictive": bayes} | _EVALUATION
     path = folder / f"{name}.safetensors"
