@@ -200,7 +200,7 @@ def test_the_checkpoints_of_part_two(capsys):
     assert [row["name"] for row in rows] == chains.available()
     # With a dominance the stored predictive assumes a prior that is not the chains' own, so it is no bound there.
     bounded = [row for row in rows if "dominant" not in row["name"]]
-    assert len(bounded) == 30 and all(row["loss"] > row["posterior_predictive"] > 0 for row in bounded)
+    assert bounded and all(row["loss"] > row["posterior_predictive"] > 0 for row in bounded)
 
 
 # Tables
