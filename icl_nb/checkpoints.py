@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -230,13 +231,18 @@ def retrain(
     Raises:
         ValueError: a name without a recipe, or fewer than 1 process.
     """
+    return run_recipes(_follow, RECIPES, names, folder, jobs, progress)
+
+
+def run_recipes(follow: Callable, recipes: dict, names, folder: str | Path, jobs: int, progress: bool) -> list[Path]:
+    """Call `follow(name, recipe, folder)` for each name, several processes side by side; see `retrain`."""
     check_count("jobs", jobs, 1)
-    names = list(RECIPES if names is None else names)
-    if unknown := sorted(set(names) - set(RECIPES)):
-        raise ValueError(f"no recipe for {', '.join(unknown)}; there are recipes for {', '.join(RECIPES)}")
+    names = list(recipes if names is None else names)
+    if unknown := sorted(set(names) - set(recipes)):
+        raise ValueError(f"no recipe for {', '.join(unknown)}; there are recipes for {', '.join(recipes)}")
     # Fresh processes: a fork of one that has threads (torch's, a progress bar's) may hang.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        runs = [pool.submit(_follow, name, RECIPES[name], Path(folder)) for name in names]
+        runs = [pool.submit(follow, name, recipes[name], Path(folder)) for name in names]
         bar = tqdm(as_completed(runs), total=len(runs), desc="checkpoints", disable=None if progress else True)
         return [run.result() for run in bar]
 

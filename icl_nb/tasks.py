@@ -195,11 +195,7 @@ class LinearTask:
         Raises:
             ValueError: a count below 1, or a seed, dtype or device that is not as above.
         """
-        check_count("n_tasks", n_tasks, 1)
-        check_count("n_queries", n_queries, 1)
-        check_dtype(dtype)
-        check_device(device)
-        generator = _generator(seed)
+        generator = _start(n_tasks, n_queries, seed, dtype, device)
         draw = {"generator": generator, "dtype": torch.float64}
         w = torch.randn(n_tasks, self.n_classes, self.n_features, **draw).to(dtype)
         x = (self.shift + torch.randn(n_tasks, self.n_points + n_queries, self.n_features, **draw)).to(dtype)
@@ -269,11 +265,7 @@ class MixedTask:
         device: str | torch.device = "cpu",
     ) -> Batch:
         """Draw tasks of one size; arguments as those of `LinearTask.sample`. W is not kept, for b is not part of it."""
-        check_count("n_tasks", n_tasks, 1)
-        check_count("n_queries", n_queries, 1)
-        check_dtype(dtype)
-        check_device(device)
-        generator = _generator(seed)
+        generator = _start(n_tasks, n_queries, seed, dtype, device)
         draw = {"generator": generator, "dtype": torch.float64}
         uniform = torch.rand(3, **draw).tolist()
         ranges = (self.n_points, self.n_features, self.n_classes)
@@ -313,7 +305,12 @@ def feature_scale(n_features: int) -> float:
     return (5 / n_features) ** 0.25
 
 
-def _generator(seed: int | torch.Generator) -> torch.Generator:
+def _start(n_tasks: int, n_queries: int, seed, dtype: torch.dtype, device) -> torch.Generator:
+    """The generator to draw a sample from, if the arguments of `sample` are what they should be."""
+    check_count("n_tasks", n_tasks, 1)
+    check_count("n_queries", n_queries, 1)
+    check_dtype(dtype)
+    check_device(device)
     # Training continues generators that start at its own seed: no sample by number is what a model was trained on.
     return seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed) + 2**31)
 

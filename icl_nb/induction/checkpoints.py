@@ -1,21 +1,18 @@
 """Checkpoints of Part II: models with the history of their training, and the recipes that re-create them."""
 
 import json
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from tqdm import tqdm
 
+from icl_nb.checkpoints import run_recipes
 from icl_nb.induction.models import FullInductionTransformer, InductionTransformer
 from icl_nb.induction.tasks import MarkovTask, loss, posterior_predictive
 from icl_nb.induction.training import JOINT, STAGED, Stage, predict_chains, train_full, train_induction
-from icl_nb.tasks import check_count
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 KINDS = {"simplified": InductionTransformer, "full": FullInductionTransformer}
@@ -151,19 +148,11 @@ def retrain(
     Raises:
         ValueError: a name without a recipe, or fewer than 1 process.
     """
-    check_count("jobs", jobs, 1)
-    names = list(RECIPES if names is None else names)
-    if unknown := sorted(set(names) - set(RECIPES)):
-        raise ValueError(f"no recipe for {', '.join(unknown)}; there are recipes for {', '.join(RECIPES)}")
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        runs = [pool.submit(_follow, name, Path(folder)) for name in names]
-        bar = tqdm(as_completed(runs), total=len(runs), desc="checkpoints", disable=None if progress else True)
-        return [run.result() for run in bar]
+    return run_recipes(_follow, RECIPES, names, folder, jobs, progress)
 
 
-def _follow(name: str, folder: Path) -> Path:
+def _follow(name: str, recipe: Recipe, folder: Path) -> Path:
     """Train one recipe, evaluate it, and save it with its history."""
-    recipe = RECIPES[name]
     if recipe.kind == "full":
         model = FullInductionTransformer(recipe.task.n_states, **recipe.model)
         run = train_full(model, recipe.task, progress=False, **recipe.training)
