@@ -505,6 +505,111 @@ def coordinate_effects(model: InContextTransformer, batch: Batch) -> list[Coordi
     return effects
 
 
+@torch.no_grad()
+def effect_map(model: EquivariantTransformer, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Size of every coordinate of every layer and head, and what happens when that one number is set to 0.
+
+    Coordinates that are 0 already have no effect and are not tried.
+
+    Arguments:
+        model: of 12 scalars a head; `canonical` or `shortest` first leaves out what is idle.
+        batch: tasks for the comparison.
+
+    Returns:
+        absolute values and total variations of class probabilities, `(L, H, 12)` each: M, then V, in the order of
+        `COORDINATES`.
+
+    Raises:
+        ValueError: a model with other weights than 12 scalars a head.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> sizes, effects = effect_map(canonical(EquivariantTransformer(depth=2)), LinearTask().sample(20))
+        >>> sizes.shape, bool((effects[sizes == 0] == 0).all())
+        ((2, 1, 12), True)
+    """
+    if not isinstance(model, EquivariantTransformer) or model.m.shape[-1] != len(COORDINATES):
+        raise ValueError(f"the model is {type(model).__name__}; effects are of the 12 scalars of a coordinate_model")
+    _check_one_copy(model)
+    model = copy.deepcopy(model)
+    base = predict(model, batch)
+    sizes = torch.cat([model.m, model.v], -1).abs()
+    effects = torch.zeros_like(sizes)
+    for layer, head, column in sizes.nonzero().tolist():
+        part, place = (model.m, model.v)[column // 6], (layer, head, column % 6)
+        kept = part[place].item()
+        part[place] = 0
+        effects[layer, head, column] = compare(predict(model, batch), base, batch).divergence
+        part[place] = kept
+    return sizes.numpy(), effects.numpy()
+
+
+def random_rotation(size: int, generator: torch.Generator, *, fix_axis: bool = False) -> Tensor:
+    r"""A random orthogonal matrix, `(size, size)`, float64; on request one with :math:`R \mathbf 1 = \mathbf 1`.
+
+    Arguments:
+        size: d, 1 or larger.
+        generator: where the random numbers come from.
+        fix_axis: whether (1, ..., 1) stays in place.
+
+    Raises:
+        ValueError: a size below 1.
+
+    Source: textbook; the QR decomposition of a normal matrix.
+
+    Example:
+        >>> turn = random_rotation(3, torch.Generator().manual_seed(0), fix_axis=True)
+        >>> turn.sum(1).round(decimals=6)
+        tensor([1., 1., 1.], dtype=torch.float64)
+    """
+    check_count("size", size, 1)
+    moved = size - fix_axis  # directions that may turn
+    turn = torch.linalg.qr(torch.randn(moved, moved, generator=generator, dtype=torch.float64))[0]
+    if not fix_axis:
+        return turn
+    eye = torch.eye(size, dtype=torch.float64)
+    frame = torch.linalg.qr(torch.cat([torch.full((size, 1), size**-0.5, dtype=torch.float64), eye[:, 1:]], 1))[0]
+    return frame @ torch.block_diag(torch.ones(1, 1, dtype=torch.float64), turn) @ frame.T
+
+
+PHASES = {
+    "P": lambda alpha, beta, gamma, delta: alpha < 0 < gamma and beta > 0,  # pull: to one's own class
+    "R": lambda alpha, beta, gamma, delta: gamma < -0.1 and alpha > 0,  # repel: away from what looks alike
+    "O": lambda alpha, beta, gamma, delta: abs(gamma) <= 0.1 and delta > 0.2,  # read-out: labels move alone
+}
+
+
+def sign_phases(recursion: Recursion) -> str:
+    r"""A letter for each layer of a table of one head, by the signs of its scalars.
+
+    .. math:: \text{P}: \alpha < 0 < \gamma,\ \beta > 0 \qquad \text{R}: \gamma < -0.1,\ \alpha > 0 \qquad
+        \text{O}: |\gamma| \le 0.1,\ \delta > 0.2
+
+    P pulls points to their class, R repels them from what looks alike, O reads out; a dot stands for none of these.
+    The last gamma is idle and counts as 0.
+
+    Arguments:
+        recursion: with one head a layer.
+
+    Raises:
+        ValueError: several heads, whose signs would have to be told apart, or several copies of the blocks.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb import load
+        >>> sign_phases(Recursion.from_model(load("four-2")))
+        'RRRPPROO'
+    """
+    if recursion.table.ndim != 2 or recursion.table.shape[1] != 1:
+        raise ValueError(f"the table is {recursion.table.shape}; phases are told of one head a layer, (L, 1)")
+    rows = np.stack([recursion.table[name][:, 0] for name in SCALARS], -1)
+    rows[-1, SCALARS.index("gamma")] = 0
+    return "".join(next((letter for letter, rule in PHASES.items() if rule(*row)), "·") for row in rows)
+
+
 def _coordinates(model: InContextTransformer) -> tuple[Tensor, Tensor]:
     """Those of M and V, `(L, H, 6)` each; where d = 1 makes I_d and J_d the same, I_d holds it all."""
     _check_one_copy(model)

@@ -119,6 +119,29 @@ def regions(ax: Axes, probabilities, extent: float) -> None:
     ax.grid(visible=False)
 
 
+def scalar_table(ax: Axes, rows, *, notes: str = "", limit: float = 3.0) -> None:
+    """A table of scalars by layer as coloured cells with their numbers, the last gamma, which is idle, left out.
+
+    Arguments:
+        ax: to draw on.
+        rows: alpha, beta, gamma, delta of each layer, `(L, 4)`.
+        notes: a letter for each layer, written at its right.
+        limit: where the colours end.
+    """
+    rows = np.array(rows, dtype=float)
+    rows[-1, 2] = 0
+    ax.imshow(rows, vmin=-limit, vmax=limit, aspect="auto")
+    for (level, place), value in np.ndenumerate(rows):
+        if (level, place) != (len(rows) - 1, 2):
+            shade = "white" if abs(value) > 2 / 3 * limit else "black"
+            ax.text(place, level, f"{value:.1f}", ha="center", va="center", fontsize=7, color=shade)
+    for level, letter in enumerate(notes):
+        ax.text(3.6, level, letter, va="center", fontsize=9, fontweight="bold")
+    greek = [rf"$\{name}$" for name in ("alpha", "beta", "gamma", "delta")]
+    ax.set(xticks=range(4), xticklabels=greek, yticks=range(len(rows)))
+    ax.grid(visible=False)
+
+
 def flow(axes: np.ndarray, tokens, y, levels: list[int]) -> None:
     """One task of the plane on its way through the layers: features above, label blocks below, the query a star.
 

@@ -141,6 +141,23 @@ def alignment(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return same / (n * (n - 1)), (every - same) / (n * (n - 1))
 
 
+def cross_alignment(x: ArrayLike, y: ArrayLike, other_x: ArrayLike, other_y: ArrayLike, n_classes: int) -> Array:
+    r"""Mean of :math:`\langle x_i, x'_j \rangle 1\{y_i = y'_j\}` over all pairs of one point from each of two groups.
+
+    As `alignment`, `(*)`, but pairs never lie within a group, so that one side may carry noisy labels and the other
+    clean ones.
+
+    Example:
+        >>> cross_alignment([[1.0], [2.0]], [0, 1], [[3.0], [5.0]], [0, 0], 2).item()  # (1 * 3 + 1 * 5) / 4
+        2.0
+    """
+    groups = class_means(x, y, n_classes), class_means(other_x, other_y, n_classes)
+    if groups[0][0].shape[-1] != groups[1][0].shape[-1]:
+        raise ValueError(f"points have {groups[0][0].shape[-1]} and {groups[1][0].shape[-1]} features; need as many")
+    sums = [means * shares[..., None] for means, shares in groups]
+    return (sums[0] * sums[1]).sum((-1, -2))
+
+
 def tilt_moments(query: ArrayLike, alpha: float, n_points: int) -> tuple[Array, Array]:
     r"""T1: mean `(*, d)` and covariance `(*, d, d)` of attention over n points of N(0, I), to first order in 1/n.
 
@@ -407,6 +424,59 @@ def layer_report(x: ArrayLike, u: ArrayLike, attention: ArrayLike, y: ArrayLike,
         tilt = layer["alpha"] ** 2 * np.einsum("bnd,bde,bne->bn", x[t], within, x[t]).mean(-1)[:, None]
         rows.append((frozen, mixture, missed, np.einsum("bk,bhk->bh", shares, rho), tilt))
     return LayerReport(path, np.diff(np.log(path), axis=0), *map(np.array, zip(*rows, strict=True)))
+
+
+class DepthReport(NamedTuple):
+    """What the layers did to the points and to the answers, each `(L + 1,)`: before the first layer, and after each."""
+
+    condition: Array  # of the covariance of the context, 1 for a round cloud, median over tasks
+    fisher: Array  # `fisher_ratio` of the context, median over tasks
+    by_sums: Array  # accuracy of the class whose sum of context points has the largest product with the query
+    in_front: Array  # share of queries whose label block is largest at their class
+    at_bottom: Array  # share of queries whose label block is smallest at their class
+
+
+def through_depth(x: ArrayLike, u: ArrayLike, y: ArrayLike, answers: ArrayLike, n_classes: int) -> DepthReport:
+    r"""Shape of the cloud, separation of the classes, and answers so far, at every depth.
+
+    .. math:: \text{by sums:} \quad \hat y_* = \arg\max_c \Bigl\langle x_*, \sum_{y_j = c} x_j \Bigr\rangle
+
+    with the points where they are at that depth and the labels as given: the simplest classifier that has no use for
+    label blocks.
+
+    Arguments:
+        x: points of a trajectory, context first, `(L + 1, B, n + q, d)`.
+        u: label blocks, `(L + 1, B, n + q, K)`.
+        y: classes of the context, `(B, n)`.
+        answers: classes of the queries, `(B, q)`.
+
+    Raises:
+        ValueError: shapes that do not fit, or a context whose classes or whose cloud lack a direction.
+
+    Example:
+        >>> x = [[[[2.0, 1.0], [1.0, -1.0], [-2.0, 0.0], [-1.0, 3.0], [3.0, 1.0], [-1.0, 0.0]]]]
+        >>> report = through_depth(x, np.zeros((1, 1, 6, 2)), [[0, 0, 1, 1]], [[0, 1]], 2)
+        >>> report.by_sums, report.in_front  # silent label blocks are in favour of class 0
+        (array([1.]), array([0.5]))
+    """
+    x, u, y, answers = np.asarray(x, float), np.asarray(u, float), np.asarray(y), np.asarray(answers)
+    n = y.shape[-1]
+    if x.ndim != 4 or u.shape != (*x.shape[:3], n_classes) or y.shape != (x.shape[1], n):
+        raise ValueError(f"x {x.shape}, u {u.shape}, y {y.shape}; need (L + 1, B, N, d), (L + 1, B, N, K), (B, n)")
+    if answers.shape != (x.shape[1], x.shape[2] - n):
+        raise ValueError(f"answers have shape {answers.shape}; they must be {(x.shape[1], x.shape[2] - n)}")
+    members = np.swapaxes(y[..., None] == np.arange(n_classes), -1, -2).astype(float)  # (B, K, n)
+    rows = []
+    for points, labels in zip(x, u, strict=True):
+        centred = points[:, :n] - points[:, :n].mean(1, keepdims=True)
+        spectrum = np.linalg.eigvalsh(centred.mT @ centred)
+        if (spectrum[:, 0] <= 1e-14 * spectrum[:, -1]).any():
+            raise ValueError("the context of a task does not span all directions, so it has no condition number")
+        by_sum = (points[:, n:] @ (members @ points[:, :n]).mT).argmax(-1)
+        front, bottom = labels[:, n:].argmax(-1), labels[:, n:].argmin(-1)
+        shape = np.median(spectrum[:, -1] / spectrum[:, 0]), np.median(fisher_ratio(points[:, :n], y, n_classes))
+        rows.append((*shape, *(np.mean(said == answers) for said in (by_sum, front, bottom))))
+    return DepthReport(*np.array(rows).T)
 
 
 def _trace(matrix: Array) -> Array:

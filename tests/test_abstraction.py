@@ -16,11 +16,14 @@ from icl_nb.abstraction import (
     canonical,
     coordinate_effects,
     coordinate_model,
+    effect_map,
     four_scalar_model,
     function_rank,
+    random_rotation,
     regauge,
     rounded_model,
     shortest,
+    sign_phases,
 )
 from icl_nb.evaluation import compare, predict, score
 from icl_nb.models import DenseTransformer, EquivariantTransformer
@@ -486,3 +489,71 @@ def test_effects_are_those_of_the_models_named():
     for ours, theirs in ((effect.without, without), (effect.beside_four, added)):
         assert ours.max_difference == pytest.approx(compare(predict(theirs, batch), full, batch).max_difference)
     assert effect.size == pytest.approx(canonical(model).v[..., 4].square().mean().sqrt().item())
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_effect_map_is_that_of_models_with_one_number_less(heads):
+    model = canonical(generic(depth=2, heads=heads))
+    batch, before = draw(model), copy.deepcopy(model.state_dict())
+    sizes, effects = effect_map(model, batch)
+    assert sizes.shape == effects.shape == (2, heads, 12)
+    assert np.array_equal(sizes, torch.cat([model.m, model.v], -1).detach().abs().numpy())
+    assert all(torch.equal(model.state_dict()[name], part) for name, part in before.items())
+    full = predict(model, batch)
+    for layer, head, column in ((0, 0, 0), (1, heads - 1, 3), (0, heads - 1, 8), (1, 0, 8)):
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            (other.m, other.v)[column // 6][layer, head, column % 6] = 0
+        assert effects[layer, head, column] == compare(predict(other, batch), full, batch).divergence
+        assert effects[layer, head, column] > 0
+    assert not effects[sizes == 0].any() and (sizes == 0).sum() == 10 * heads
+
+
+# Groups and phases
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, d=st.integers(1, 6), fix=st.booleans())
+def test_rotations_are_orthogonal_and_fix_what_they_should(seed, d, fix):
+    turn = random_rotation(d, torch.Generator().manual_seed(seed), fix_axis=fix)
+    assert turn.shape == (d, d) and (turn @ turn.T - torch.eye(d)).abs().max() < EXACT
+    moves = (turn.sum(1) - 1).abs().max()
+    assert moves < EXACT if fix else d == 1 or moves > EXACT
+    again = random_rotation(d, torch.Generator().manual_seed(seed), fix_axis=fix)
+    assert torch.equal(turn, again)
+
+
+def test_rotations_about_the_axis_commute_with_the_commutant_and_others_do_not():
+    generator = torch.Generator().manual_seed(0)
+    matrix = assemble(torch.tensor([0.3, 1.2, 0, 0, 0, 0], dtype=torch.float64), 4, 2)[:4, :4]  # I_d and J_d
+    about, free = random_rotation(4, generator, fix_axis=True), random_rotation(4, generator)
+    assert (about @ matrix - matrix @ about).abs().max() < EXACT
+    assert (free @ matrix - matrix @ free).abs().max() > 0.1
+
+
+def table_of(rows):
+    rows = np.array(rows, dtype=float)
+    return random_recursion(depth=len(rows), heads=1).replace(**dict(zip(SCALARS, rows.T[..., None], strict=True)))
+
+
+def test_phases_follow_the_signs():
+    rows = {
+        "P": (-1.0, 1.0, 1.0, -3.0),  # alpha, beta, gamma, delta
+        "R": (1.0, -1.0, -0.2, 3.0),
+        "O": (-1.0, 1.0, -0.05, 0.3),
+        "·": (1.0, 1.0, 1.0, 1.0),
+    }
+    assert sign_phases(table_of([*rows.values(), rows["·"]])) == "PRO·O"  # the last gamma counts as 0
+    assert sign_phases(table_of([rows["R"], rows["R"]])) == "RO"
+    assert sign_phases(table_of([(-1.0, -1.0, 1.0, 1.0), (*rows["P"][:3], 0.1)])) == "··"
+
+
+def test_phases_and_maps_are_refused_where_they_mean_nothing():
+    with pytest.raises(ValueError, match="one head"):
+        sign_phases(random_recursion(heads=2))
+    with pytest.raises(ValueError, match="12 scalars"):
+        effect_map(generic(scalars=4), draw(generic()))
+    with pytest.raises(ValueError, match="12 scalars"):
+        effect_map(DenseTransformer(), draw(generic()))
+    with pytest.raises(ValueError, match="size"):
+        random_rotation(0, torch.Generator())

@@ -3,10 +3,11 @@
 import re
 from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from icl_nb.figures import CORNERS, player
+from icl_nb.figures import CORNERS, player, scalar_table
 
 LEVELS, N = 4, 6
 random = np.random.default_rng(0)
@@ -74,3 +75,13 @@ def test_player_cannot_be_left_by_a_caption():
 def test_player_refuses(wrong):
     with pytest.raises(ValueError, match=r"do not fit|must be of"):
         film(**wrong)
+
+
+def test_scalar_table_writes_every_number_but_the_idle_one():
+    rows = np.array([[0.1, -2.5, 1.0, 0.04], [1.0, 2.0, 7.0, -3.0]])
+    _, ax = plt.subplots()
+    scalar_table(ax, rows, notes="RO")
+    written = [text.get_text() for text in ax.texts]
+    assert written == ["0.1", "-2.5", "1.0", "0.0", "1.0", "2.0", "-3.0", "R", "O"]
+    assert ax.images[0].get_array()[1, 2] == 0 and rows[1, 2] == 7  # the caller's table is left alone
+    plt.close()

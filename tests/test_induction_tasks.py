@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icl_nb.induction import tasks
-from icl_nb.induction.tasks import Chains, MarkovTask, histories, loss, sample_kernels
+from icl_nb.induction.tasks import Chains, MarkovTask, histories, log_losses, loss, sample_kernels
 
 LAGS = [(), (1,), (2,), (1, 2), (1, 3), (2, 3), (1, 2, 3)]
 problems = st.builds(
@@ -175,8 +175,31 @@ def test_a_chain_without_parents_has_nothing_for_a_match_to_find():
     assert all(loss(tasks.match_predictor(chains, lags), chains.answer, floor=1e-3)[0] > unigram for lags in LAGS[1:])
 
 
+def test_expected_losses_weigh_every_answer_by_its_probability():
+    chains = MarkovTask(length=30).sample(200, seed=3)
+    probs = tasks.unigram(chains)
+    every = torch.stack([log_losses(probs, torch.full_like(chains.answer, e)) for e in range(3)], -1)
+    rows = tasks.true_conditional(chains)
+    torch.testing.assert_close(tasks.expected_log_losses(probs, chains), (rows * every).sum(-1))
+
+
+def test_expected_losses_have_the_same_mean_and_a_smaller_error():
+    chains = MarkovTask(length=30).sample(10_000, seed=4)
+    for probs in (tasks.match_predictor(chains), tasks.unigram(chains)):
+        drawn, drawn_error = tasks.excess_loss(probs, chains)
+        weighed, error = tasks.excess_loss(probs, chains, expected=True)
+        assert abs(drawn - weighed) < 4 * drawn_error and error < drawn_error
+        paired = log_losses(probs, chains.answer) - log_losses(tasks.posterior_predictive(chains), chains.answer)
+        assert drawn == paired.mean().item() and drawn_error == pytest.approx((paired.var() / 10_000).sqrt().item())
+    assert drawn > 10 * drawn_error  # the unigram is no Bayes
+    with pytest.raises(ValueError, match="standard error"):
+        tasks.excess_loss(tasks.unigram(chains[:1]), chains[:1])
+
+
 def test_the_loss_is_a_mean_with_its_error_and_a_floor():
     probs = torch.tensor([[0.25, 0.75], [1.0, 0.0]], dtype=torch.float64)
+    expected = [math.log(4), math.log(1e6)]
+    torch.testing.assert_close(log_losses(probs.float(), torch.tensor([0, 1])), torch.tensor(expected).double())
     mean, error = loss(probs, torch.tensor([0, 0]))
     assert mean == pytest.approx(math.log(4) / 2) and error == pytest.approx(math.log(4) / 2)
     assert loss(probs, torch.tensor([1, 1]), floor=1e-4)[0] == pytest.approx((math.log(4 / 3) + math.log(1e4)) / 2)

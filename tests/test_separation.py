@@ -770,3 +770,83 @@ def test_token_layer_is_the_limit_of_large_gaussian_classes():
     errors = [np.mean([missed(n, np.ones(3)) for _ in range(5)]) for n in (500, 4000)]
     assert errors[1] < 0.02 and errors[1] < 0.6 * errors[0]
     assert missed(4000, np.array([2.5, 1, 1])) > 5 * errors[1]  # unequal spreads are outside the corollary
+
+
+@quick
+@given(seeds)
+def test_cross_alignment_is_a_double_loop(seed):
+    rng, x, y, K = sample(seed)
+    other, other_y = rng.normal(size=(7, x.shape[1])), rng.integers(0, K, 7)
+    pairs = [(x[i] @ other[j]) * (y[i] == other_y[j]) for i in range(len(x)) for j in range(7)]
+    assert_allclose(
+        sep.cross_alignment(x, y, other, other_y, K), np.mean(pairs), atol=EXACT * (1 + np.abs(pairs).max())
+    )
+    stacked = sep.cross_alignment(np.stack([x, -x]), y, np.stack([other, other]), other_y, K)
+    assert_allclose(stacked[0], -stacked[1])
+
+
+def test_cross_alignment_refuses_other_features():
+    with pytest.raises(ValueError, match="features"):
+        sep.cross_alignment(np.ones((3, 2)), [0, 0, 1], np.ones((3, 1)), [0, 0, 1], 2)
+
+
+# The points through depth
+
+
+def batch_of_paths(seed, levels=3, n_tasks=4, n=12, q=3, d=2, K=3):
+    rng = np.random.default_rng(seed)
+    y = np.stack([rng.permutation(np.arange(n) % K) for _ in range(n_tasks)])
+    x, u = rng.normal(size=(levels, n_tasks, n + q, d)), rng.normal(size=(levels, n_tasks, n + q, K))
+    return x, u, y, rng.integers(0, K, (n_tasks, q))
+
+
+@quick
+@given(seeds)
+def test_through_depth_is_loops(seed):
+    x, u, y, answers = batch_of_paths(seed)
+    report = sep.through_depth(x, u, y, answers, 3)
+    n = y.shape[1]
+    for level in range(3):
+        conditions, ratios, sums, front, bottom = [], [], [], [], []
+        for task in range(4):
+            context = x[level, task, :n]
+            conditions.append(np.linalg.cond(np.cov(context.T)))
+            ratios.append(sep.fisher_ratio(context, y[task], 3))
+            totals = [sum(context[j] for j in range(n) if y[task, j] == c) for c in range(3)]
+            for i, answer in enumerate(answers[task], n):
+                scores = [float(x[level, task, i] @ total) for total in totals]
+                sums.append(max(range(3), key=scores.__getitem__) == answer)
+                block = u[level, task, i].tolist()
+                front.append(block.index(max(block)) == answer)
+                bottom.append(block.index(min(block)) == answer)
+        assert report.condition[level] == pytest.approx(np.median(conditions), rel=1e-6)
+        assert report.fisher[level] == np.median(ratios)
+        for measured, slow in ((report.by_sums, sums), (report.in_front, front), (report.at_bottom, bottom)):
+            assert measured[level] == pytest.approx(np.mean(slow), abs=EXACT)
+
+
+def test_through_depth_knows_a_round_cloud_and_a_turned_answer():
+    x, u, y, answers = batch_of_paths(0, n=300)
+    n = y.shape[1]
+    whitened = x - x[:, :, :n].mean(2, keepdims=True)
+    moment = np.swapaxes(whitened[:, :, :n], -1, -2) @ whitened[:, :, :n]
+    whitened = np.linalg.solve(np.linalg.cholesky(moment), np.swapaxes(whitened, -1, -2))
+    assert_allclose(sep.through_depth(np.swapaxes(whitened, -1, -2), u, y, answers, 3).condition, 1, atol=1e-9)
+    report, turned = (sep.through_depth(x, blocks, y, answers, 3) for blocks in (u, -u))
+    assert_allclose(report.in_front, turned.at_bottom)
+    u[:, :, n:] = np.eye(3)[answers]
+    assert (sep.through_depth(x, u, y, answers, 3).in_front == 1).all()
+
+
+def test_through_depth_refuses_what_does_not_fit():
+    x, u, y, answers = batch_of_paths(1)
+    flat = x * [1.0, 0.0]
+    for arguments, message in (
+        ((x[0], u, y, answers), "need"),
+        ((x, u[..., :2], y, answers), "need"),
+        ((x, u, y[:3], answers), "need"),
+        ((x, u, y, answers[:, :2]), "answers"),
+        ((flat, u, y, answers), "span"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sep.through_depth(*arguments, 3)

@@ -15,6 +15,7 @@ Letters: B sequences, L tokens, S states, M lags in the window, H heads, D degre
 
 import itertools
 import math
+from collections.abc import Iterator
 from functools import reduce
 from operator import mul
 
@@ -147,14 +148,18 @@ class InductionTransformer(nn.Module):
         equal = [torch.stack([past_m == padded[:, -lag, None] for lag in lags]) for past_m in past]
         return torch.stack(equal).to(self.w.dtype)
 
-    def similarity(self, tokens: Tensor, matches: Tensor | None = None) -> Tensor:
-        """s, how much the history of each token resembles that of the next, `(B, L)`."""
+    def products(self, tokens: Tensor, matches: Tensor | None = None) -> Iterator[Tensor]:
+        """What the selector weighs: for each of `subsets`, the product over its heads of how much what the head copied
+        to each token resembles what it copied to the next, `(B, L)`."""
         matches = self.matches(tokens) if matches is None else matches
         copying = self.copying()
         pairs = (copying[:, :, None] * copying[:, None, :]).flatten(1)  # (H, M M)
         same = (pairs @ matches.flatten(2).flatten(0, 1)).reshape(-1, *matches.shape[2:])  # (H, B, L)
-        products = (reduce(mul, [same[h] for h in subset]) for subset in self.subsets)
-        return sum(p * product for p, product in zip(self.selection(), products, strict=True))
+        return (reduce(mul, [same[h] for h in subset]) for subset in self.subsets)
+
+    def similarity(self, tokens: Tensor, matches: Tensor | None = None) -> Tensor:
+        """s, how much the history of each token resembles that of the next, `(B, L)`."""
+        return sum(p * product for p, product in zip(self.selection(), self.products(tokens, matches), strict=True))
 
     def attention(self, tokens: Tensor, matches: Tensor | None = None) -> Tensor:
         """What the second layer looks at, `(B, L)`."""

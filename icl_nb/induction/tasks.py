@@ -317,11 +317,12 @@ def uniform(chains: Chains) -> Tensor:
     return torch.full((len(chains), chains.n_states), 1 / chains.n_states, dtype=torch.float64)
 
 
-def loss(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILITY) -> tuple[float, float]:
-    r"""Mean of :math:`-\log p(\text{answer})` in nats, and its standard error over sequences.
+def log_losses(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILITY) -> Tensor:
+    r"""What each answer costs in nats, :math:`-\log p(\text{answer})`, `(B,)`, float64.
 
     Probabilities below the floor count as the floor (and nothing is taken from the others): an average of successors
-    gives 0 to what it has not seen, and one such answer would make the mean infinite.
+    gives 0 to what it has not seen, and one such answer would make the mean infinite. Two predictors are compared by
+    the difference of what they pay on the same sequences.
 
     Arguments:
         probs: `(B, S)`, probabilities and not logits.
@@ -329,24 +330,91 @@ def loss(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILITY) -> 
         floor: 0 leaves the probabilities alone.
 
     Raises:
-        ValueError: shapes that do not fit, rows that are no distribution, or a single sequence.
+        ValueError: shapes that do not fit, rows that are no distribution, or a floor outside of [0, 1).
+
+    Example:
+        >>> log_losses(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([1, 1])).round(decimals=3)
+        tensor([ 0.6930, 13.8160], dtype=torch.float64)
+    """
+    if probs.ndim != 2 or answer.shape != probs.shape[:1]:
+        raise ValueError(f"probs {tuple(probs.shape)} and answer {tuple(answer.shape)}; they must be (B, S) and (B,)")
+    if not 0 <= floor < 1:
+        raise ValueError(f"floor={floor!r}; it must be a number in [0, 1)")
+    rounding = 1e-9 if probs.dtype == torch.float64 else 1e-4
+    if not (probs >= 0).all() or not ((probs.sum(-1) - 1).abs() < rounding).all():
+        raise ValueError("probs must be distributions: entries from 0 on, and rows that sum to 1")
+    return -probs.double().gather(-1, answer[:, None])[:, 0].clamp(min=floor).log()
+
+
+def loss(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILITY) -> tuple[float, float]:
+    r"""Mean of :math:`-\log p(\text{answer})` in nats, and its standard error over sequences; see `log_losses`.
+
+    Raises:
+        ValueError: as `log_losses`, or a single sequence.
 
     Example:
         >>> chains = MarkovTask().sample(100)
         >>> round(loss(uniform(chains), chains.answer)[0], 4)  # log 3
         1.0986
     """
-    if probs.ndim != 2 or answer.shape != probs.shape[:1]:
-        raise ValueError(f"probs {tuple(probs.shape)} and answer {tuple(answer.shape)}; they must be (B, S) and (B,)")
-    if len(probs) < 2:
+    values = log_losses(probs, answer, floor=floor)
+    if len(values) < 2:
         raise ValueError("one sequence gives no standard error; at least 2 are needed")
-    if not 0 <= floor < 1:
-        raise ValueError(f"floor={floor!r}; it must be a number in [0, 1)")
-    rounding = 1e-9 if probs.dtype == torch.float64 else 1e-4
-    if not (probs >= 0).all() or not ((probs.sum(-1) - 1).abs() < rounding).all():
-        raise ValueError("probs must be distributions: entries from 0 on, and rows that sum to 1")
-    values = -probs.double().gather(-1, answer[:, None])[:, 0].clamp(min=floor).log()
     return values.mean().item(), (values.std() / len(values) ** 0.5).item()
+
+
+def expected_log_losses(probs: Tensor, chains: Chains, *, floor: float = LEAST_PROBABILITY) -> Tensor:
+    r"""What the answer costs on average over the kernel of its sequence, `(B,)`, float64.
+
+    .. math:: E[-\log p(\text{answer})] = -\sum_e \mu(e \mid z_L) \log p_e
+
+    It has the mean of `log_losses` and a smaller error: no rare answer is drawn, since all are weighed.
+
+    Arguments:
+        probs: `(B, S)`, probabilities.
+        chains: sequences with their kernels.
+        floor: as in `log_losses`.
+
+    Raises:
+        ValueError: as `log_losses`.
+
+    Source: own.
+
+    Example:
+        >>> chains = MarkovTask().sample(100)
+        >>> expected_log_losses(uniform(chains), chains)[:2]  # log 3, whatever the kernel
+        tensor([1.0986, 1.0986], dtype=torch.float64)
+    """
+    log_losses(probs, chains.answer, floor=floor)  # for its checks
+    return -(true_conditional(chains) * probs.double().clamp(min=floor).log()).sum(-1)
+
+
+def excess_loss(probs: Tensor, chains: Chains, *, expected: bool = False) -> tuple[float, float]:
+    """Mean loss above exact Bayes, and its standard error: of the differences, sequence by sequence.
+
+    Arguments:
+        probs: `(B, S)`, probabilities.
+        chains: two sequences at least, whose kernels have a Dirichlet prior.
+        expected: whether to take `expected_log_losses` in place of `log_losses`.
+
+    Raises:
+        ValueError: as `log_losses` and `posterior_predictive`, or a single sequence.
+
+    Source: own.
+
+    Example:
+        >>> chains = MarkovTask().sample(500)
+        >>> excess_loss(posterior_predictive(chains), chains)
+        (0.0, 0.0)
+    """
+    if len(chains) < 2:
+        raise ValueError("one sequence gives no standard error; at least 2 are needed")
+    bayes = posterior_predictive(chains)
+    if expected:
+        difference = expected_log_losses(probs, chains) - expected_log_losses(bayes, chains)
+    else:
+        difference = log_losses(probs, chains.answer) - log_losses(bayes, chains.answer)
+    return difference.mean().item(), (difference.std() / len(difference) ** 0.5).item()
 
 
 def _dirichlet(random: np.random.Generator, shape: tuple[int, ...], concentration: float) -> np.ndarray:
