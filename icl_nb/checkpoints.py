@@ -15,13 +15,15 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from icl_nb.evaluation import evaluate
+from icl_nb.lens import Lens, follow
 from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer
+from icl_nb.ordinary import OrdinaryTransformer, renaming_error
 from icl_nb.symmetry import off_commutant
 from icl_nb.tasks import DTYPES, LinearTask, MixedTask, check_count, check_device
 from icl_nb.training import train
 
 SHIPPED = Path(__file__).parent / "checkpoints"
-KINDS = {"dense": DenseTransformer, "equivariant": EquivariantTransformer}
+KINDS = {"dense": DenseTransformer, "equivariant": EquivariantTransformer, "ordinary": OrdinaryTransformer}
 
 _FORMAT = "icl-nb 1"
 _CURVE_EVERY = 50
@@ -32,16 +34,20 @@ class Recipe:
     """All that a shipped checkpoint is made from.
 
     Arguments:
-        kind: "dense" or "equivariant".
+        kind: "dense", "equivariant" or "ordinary".
         model: keyword arguments of the model, its seed among them.
         training: keyword arguments of `train`.
         task: what it is trained on. It is evaluated on the same, or at the size of chapter 1 where that was mixed.
+        start: the shipped checkpoint whose weights it starts from; from random ones where there is none.
+        teacher: the shipped ordinary transformer whose answers it follows, layer by layer, instead of the labels.
     """
 
     kind: str
     model: dict
     training: dict
     task: LinearTask | MixedTask = field(default_factory=LinearTask)
+    start: str | None = None
+    teacher: str | None = None
 
 
 _PLAIN = LinearTask()
@@ -87,6 +93,31 @@ _FRONTIER = (
     | {"deep": _memory(1, 24, 2, 8000, rate=7e-3), "memory": _memory(3, 12, 3, 8000)}
 )
 
+# Ordinary transformers: as they are; one that goes on with permutations injected; one that is symmetric all along.
+_ORDINARY = {
+    name: Recipe(
+        "ordinary",
+        {"depth": 6, "heads": heads, "seed": seed},
+        {"steps": steps, "learning_rate": 2e-3, "seed": seed, "symmetry": symmetry},
+        start=start,
+    )
+    for name, heads, seed, steps, symmetry, start in (
+        *((f"ordinary-{seed}", 4, seed, 4000, None, None) for seed in range(3)),
+        ("opened", 4, 0, 3000, "injection", "ordinary-0"),
+        ("symmetric", 3, 0, 4000, "projection", None),
+    )
+} | {
+    # Recursions that go on from "recursion" and "memory" and follow the answers of an ordinary transformer.
+    name: Recipe(
+        "equivariant",
+        {"depth": 12, "heads": 3, "scalars": 4} | copies,
+        {"steps": 1000, "learning_rate": 5e-3, "seed": 0},
+        start=start,
+        teacher="ordinary-0",
+    )
+    for name, start, copies in (("follower", "recursion", {}), ("follower-memory", "memory", {"copies": 3}))
+}
+
 RECIPES: dict[str, Recipe] = (
     {
         # Chapter 3: the best with all twelve coordinates. Chapter 5: the best with four, a recursion of 144 scalars.
@@ -101,9 +132,17 @@ RECIPES: dict[str, Recipe] = (
             {"steps": 6000, "learning_rate": 1e-2},
             MixedTask(correlation=0.9, bias=0.3),
         ),
+        # Chapter 8: the plain task of chapter 1 at every size, for the maps of regret.
+        "sizes": Recipe(
+            "equivariant",
+            {"depth": 12, "heads": 3, "scalars": 4},
+            {"steps": 5000, "learning_rate": 1e-2},
+            MixedTask(n_points=(10, 128), n_features=(2, 20), n_classes=(2, 10)),
+        ),
     }
     | {f"{name}-{seed}": recipe for name, family in _FAMILIES.items() for seed, recipe in enumerate(family)}
     | _FRONTIER
+    | _ORDINARY
 )
 
 
@@ -184,19 +223,37 @@ def load(name: str | Path, *, device: str | torch.device = "cpu") -> InContextTr
     content, tensors = _read(path)
     _check_weights(tensors, str(path))
     try:
-        if set(tensors) != {"m", "v", "scale"}:
-            raise ValueError(f"it holds {', '.join(sorted(tensors)) or 'nothing'} and must hold m, scale, v")
-        config = content["config"]
-        stated = config.get("depth"), config.get("heads")
-        if stated != tuple(tensors["m"].shape[:2]):  # first, so that a damaged depth asks for no memory
-            raise ValueError(f"depth and heads are {stated}, and m has shape {tuple(tensors['m'].shape)}")
-        model = KINDS[content["kind"]](**config)
-        model.to(tensors["scale"].dtype).load_state_dict(tensors)
+        kind, config = content["kind"], content["config"]
+        # The size first, so that a damaged configuration asks for no memory.
+        check_size = _check_ordinary if kind == "ordinary" else _check_stacked
+        check_size(config, tensors)
+        model = KINDS[kind](**config)
+        model.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path}: the weights do not fit the configuration that it states: {_one_line(error)}"
         ) from None
     return model.to(device).eval()
+
+
+def _check_stacked(config: dict, tensors: dict) -> None:
+    if set(tensors) != {"m", "v", "scale"}:
+        raise ValueError(f"it holds {', '.join(sorted(tensors)) or 'nothing'} and must hold m, scale, v")
+    stated = config.get("depth"), config.get("heads")
+    if stated != tuple(tensors["m"].shape[:2]):
+        raise ValueError(f"depth and heads are {stated}, and m has shape {tuple(tensors['m'].shape)}")
+
+
+def _check_ordinary(config: dict, tensors: dict) -> None:
+    first = [f"layers.0.{part}.weight" for part in ("attention_query", "up")]
+    depth = sum(name.endswith(".up.weight") for name in tensors)
+    if config.get("depth") != depth or not set(first) <= set(tensors):
+        raise ValueError(f"depth is {config.get('depth')!r}, and it holds {depth} layers")
+    (query, width), (hidden, _) = (tensors[name].shape for name in first)
+    heads, size, mlp, blocks = (config.get(name) for name in ("heads", "head_size", "mlp", "blocks"))
+    tokens = config.get("n_features") + config.get("n_classes")
+    if (heads * size, mlp * width, blocks * tokens) != (query, hidden, width):
+        raise ValueError(f"heads={heads}, head_size={size}, mlp={mlp}, blocks={blocks} are not those of the weights")
 
 
 def describe(name: str | Path) -> dict:
@@ -251,21 +308,34 @@ def _follow(name: str, recipe: Recipe, folder: Path) -> Path:
     """Train one recipe, evaluate it, and save it with its curve."""
     goal = recipe.task if isinstance(recipe.task, LinearTask) else LinearTask()
     model = KINDS[recipe.kind](goal.n_features, goal.n_classes, **recipe.model)
-    residual = {}
+    if recipe.start:
+        model.load_state_dict(load(recipe.start).state_dict())
+        model.train()
+    residual, broken = {}, {}
+    trial = goal.sample(64, seed=1, n_queries=4)
 
     def watch(step: int, model: InContextTransformer) -> None:
-        if step % _CURVE_EVERY == 0 and model.copies == 1:
+        if step % _CURVE_EVERY:
+            return
+        if recipe.kind == "ordinary":
+            broken[step] = round(renaming_error(model, trial, n_elements=1), 5)
+            residual[step] = [round(float(model.off_symmetric(name).mean()), 4) for name in ("scores", "values")]
+        elif model.copies == 1:
             m, v = model.weights()
             residual[step] = [
                 round(off_commutant(part.detach(), model.n_features, model.n_classes).mean().item(), 4)
                 for part in (m, v)
             ]
 
-    history = train(model, recipe.task, progress=False, on_step=watch, **recipe.training)
+    if recipe.teacher:
+        lens = Lens(load(recipe.teacher), goal.sample(300, seed=2, n_queries=16))
+        history = follow(model, lens, goal, **recipe.training)
+    else:
+        history = train(model, recipe.task, progress=False, on_step=watch, **recipe.training)
     report = evaluate(model, goal)
     path = folder / f"{name}.safetensors"
     about = {
-        "recipe": asdict(recipe),
+        "recipe": {key: value for key, value in asdict(recipe).items() if value is not None},
         "task": asdict(recipe.task),
         "training": recipe.training | {"seconds": round(history.seconds)},
         "evaluation": asdict(report),
@@ -274,7 +344,8 @@ def _follow(name: str, recipe: Recipe, folder: Path) -> Path:
             "loss": _block_means(history.loss),
             "accuracy": _block_means(history.accuracy),
             "off_commutant": list(residual.values()),
-        },
+        }
+        | ({"renaming_error": list(broken.values())} if broken else {}),
         "versions": {package: metadata.version(package) for package in ("icl-nb", "torch")},
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
     }

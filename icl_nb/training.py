@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer
+from icl_nb.ordinary import OrdinaryTransformer
 from icl_nb.symmetry import conjugate, project, random_element
 from icl_nb.tasks import LinearTask, MixedTask, check_count, check_seed
 
@@ -52,8 +53,9 @@ def train(
         n_queries: queries a task. They share the context, so that more of them cost little and teach much.
         learning_rate: the peak.
         symmetry: None trains the weights as they are. "injection" wraps a fresh random block permutation around each
-            layer at every step, :math:`\Pi^T A \Pi`. "projection" replaces the weights by their group average after
-            every step. Both are for a model with dense weights.
+            layer at every step, :math:`\Pi^T A \Pi`; in an `OrdinaryTransformer` around each linear map, and for each
+            task another one. "projection" replaces the weights by their group average after every step. Both are for
+            dense and for ordinary models.
         progress: show a bar.
         on_step: called with the number of steps done and the model, before the first step and after each.
 
@@ -74,7 +76,7 @@ def train(
     check_seed(seed)
     if symmetry not in SYMMETRIES:
         raise ValueError(f"symmetry={symmetry!r}; it must be one of {SYMMETRIES}")
-    if symmetry and not isinstance(model, DenseTransformer):
+    if symmetry and not isinstance(model, (DenseTransformer, OrdinaryTransformer)):
         raise ValueError(
             f"symmetry={symmetry!r} acts on dense weights; {type(model).__name__} has none to impose it on"
         )
@@ -102,8 +104,12 @@ def train(
     for step in tqdm(range(steps), desc="training", unit="step", disable=None if progress else True):
         batch = task.sample(batch_size, seed=generator, n_queries=n_queries, dtype=model.dtype, device=model.device)
         reader = model.resized(batch.x.shape[2], batch.n_classes, share=True) if mixed else model
-        weights = _injected(model, generator) if symmetry == "injection" else reader.weights()
-        logits = reader(batch.x, batch.context_y, weights=weights).reshape(-1, batch.n_classes)
+        injected = {}
+        if symmetry == "injection" and isinstance(model, OrdinaryTransformer):
+            injected["orders"] = model.injection(batch_size, generator)
+        elif symmetry == "injection":
+            injected["weights"] = _injected(model, generator)
+        logits = reader(batch.x, batch.context_y, **injected).reshape(-1, batch.n_classes)
         answers = batch.query_y.reshape(-1)
         loss = nn.functional.cross_entropy(logits, answers)
         if not loss.isfinite():
@@ -115,7 +121,9 @@ def train(
         optimiser.step()
         rates.append(schedule.get_last_lr()[0])
         schedule.step()
-        if symmetry == "projection":
+        if symmetry == "projection" and isinstance(model, OrdinaryTransformer):
+            model.symmetrise_()
+        elif symmetry == "projection":
             with torch.no_grad():
                 for part in (model.m, model.v):
                     part.copy_(project(part, model.n_features, model.n_classes))
