@@ -59,8 +59,9 @@ checkpoints: env ## Retrain every checkpoint that ships
 	$(BIN)/icl-nb checkpoints --retrain --part 2
 
 .PHONY: tables
-tables: env ## Repeat the benchmark of chapter 8 on real tables
+tables: env ## Repeat the benchmarks of chapter 8 (real tables, and all sizes: about 40 minutes)
 	$(BIN)/python -m icl_nb.benchmark
+	$(BIN)/python -m icl_nb.sizes
 
 .PHONY: bench
 bench: env ## Time the package on this machine
