@@ -89,7 +89,7 @@ def _memory(copies: int, depth: int, heads: int, steps: int, seed: int = 0, rate
 # Beyond the paper: the frontier of depth and copies, and the best without and with a memory.
 _FRONTIER = (
     {f"copies{m}-{seed}": _memory(m, 6, 2, 4000, seed) for m in (1, 2, 3) for seed in range(3)}
-    | {f"copies{m}-deep": _memory(m, 12, 2, 5000) for m in (1, 2, 3)}
+    | {f"copies{m}-deep-{seed}": _memory(m, 12, 2, 5000, seed) for m in (1, 2, 3) for seed in range(3)}
     | {"deep": _memory(1, 24, 2, 8000, rate=7e-3), "memory": _memory(3, 12, 3, 8000)}
 )
 

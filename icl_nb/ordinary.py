@@ -158,6 +158,18 @@ class OrdinaryTransformer(InContextTransformer):
         classes = torch.rand(*shape, self.n_classes, generator=generator).argsort(-1)
         return torch.cat([features, self.n_features + classes], -1).to(self.device)
 
+    @property
+    def symmetric_numbers(self) -> int:
+        """How many numbers a model of this shape has whose weights all commute: 6 a block of a matrix, 2 of a vector.
+
+        Where a map leads to the labels alone there are 3 a block, and 1 bias; d, K >= 2 and whole heads are assumed.
+        """
+        size, numbers = self.n_features + self.n_classes, 3 * self.blocks + 1
+        for name, part in self.named_parameters():
+            if not name.startswith("leave"):
+                numbers += 6 * part.numel() // size**2 if part.ndim == 2 else 2 * part.numel() // size
+        return numbers
+
     @torch.no_grad()
     def off_symmetric(self, kind: str) -> Tensor:
         r"""The share of its matrices that does not commute with the group on the m blocks, as `off_commutant`.

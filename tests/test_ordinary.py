@@ -229,6 +229,16 @@ def test_training_with_and_without_injection():
     assert not torch.equal(plain.enter.weight, injected.enter.weight)
 
 
+def test_symmetric_numbers_are_the_rank_of_the_projection():
+    model = OrdinaryTransformer(3, 2, depth=1, heads=1, blocks=1, mlp=1).double()
+    rank = 0
+    for part in model.parameters():
+        shape = part[:, None].shape if part.ndim == 1 else part.shape
+        units = torch.eye(part.numel(), dtype=torch.float64).reshape(-1, *shape)
+        rank += int(torch.linalg.matrix_rank(model.symmetric_part(units).flatten(1)))
+    assert model.symmetric_numbers == rank
+
+
 def test_symmetric_in_training_and_after():
     """Where a head is whole blocks, the weights themselves can be symmetric: the model is, and stays so in training."""
     model, batch = build(head_size=10), draw()
