@@ -199,11 +199,16 @@ class Recursion:
             model: anything with `weights()`, two `(L, H, D, D)`, `n_features`, `n_classes` and `scale`; D = m (d + K)
                 where it has m `copies`.
 
+        Raises:
+            ValueError: the model has no such weights, for its layers do more than attend.
+
         Example:
             >>> from icl_nb import DenseTransformer
             >>> Recursion.from_model(DenseTransformer(depth=4, seed=0))
             Recursion(4 layers, 1 head, K=3, scale 5; it dropped 17 % of the weights)
         """
+        if not hasattr(model, "scale"):
+            raise ValueError(f"a {type(model).__name__} has no recursion in its weights; `icl_nb.lens.follow` fits one")
         d, m = model.n_features, getattr(model, "copies", 1)
         weights = np.stack([np.asarray(part.detach().cpu(), dtype=float) for part in model.weights()])
         size = weights.shape[-1] // m

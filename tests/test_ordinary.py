@@ -8,9 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icl_nb.abstraction import abstract
 from icl_nb.checkpoints import load, save
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.ordinary import OrdinaryTransformer, permute, renaming_error
+from icl_nb.recursion import Recursion
 from icl_nb.symmetry import TOLERANCE, equivariance_error, permute_batch
 from icl_nb.tasks import LinearTask
 from icl_nb.training import train
@@ -285,6 +287,14 @@ def test_same_seed_same_weights():
 def test_bad_shapes(change, message):
     with pytest.raises(ValueError, match=message):
         OrdinaryTransformer(**change)
+
+
+def test_nothing_is_read_off_its_weights():
+    """What abstracts attention-only models refuses this one, instead of dropping its norms and MLPs."""
+    with pytest.raises(ValueError, match="OrdinaryTransformer has no recursion"):
+        Recursion.from_model(build())
+    with pytest.raises(ValueError, match="OrdinaryTransformer"):
+        abstract(build(), draw())
 
 
 def test_bad_input():
