@@ -71,7 +71,7 @@ def score(logits: Tensor, batch: Batch) -> Report:
     logits = _by_query(logits, batch)
     right = (logits.argmax(-1) == batch.query_y).double().mean(-1)  # (B,)
     loss = -logits.log_softmax(-1).gather(-1, batch.query_y[..., None]).mean((1, 2))  # (B,)
-    return Report(*_mean_and_error(right), *_mean_and_error(loss), len(batch), batch.n_queries)
+    return Report(*mean_and_error(right), *mean_and_error(loss), len(batch), batch.n_queries)
 
 
 def compare(ours: Tensor, theirs: Tensor, batch: Batch) -> Comparison:
@@ -94,7 +94,7 @@ def compare(ours: Tensor, theirs: Tensor, batch: Batch) -> Comparison:
     same = (ours.argmax(-1) == theirs.argmax(-1)).double().mean(-1)
     centred = [logits - logits.mean(-1, keepdim=True) for logits in (ours, theirs)]
     return Comparison(
-        *_mean_and_error(same),
+        *mean_and_error(same),
         _correlation(*centred),
         (ours.softmax(-1) - theirs.softmax(-1)).abs().sum(-1).mean().item() / 2,
         (centred[0] - centred[1]).abs().max().item(),
@@ -239,7 +239,22 @@ def _by_query(logits: Tensor, batch: Batch) -> Tensor:  # (B, q, K), float64
     return logits.reshape(expected).double()
 
 
-def _mean_and_error(values: Tensor) -> tuple[float, float]:
-    if len(values) < 2:
-        raise ValueError("one task gives no standard error; at least 2 are needed")
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    r"""Mean of one number a task, and its standard error, :math:`\sqrt{\sum_b (v_b - \bar v)^2 / (B (B - 1))}`.
+
+    Arguments:
+        values: `(B,)`, B of at least 2. For a comparison, the differences.
+
+    Raises:
+        ValueError: fewer than two values, or values that are no `(B,)`.
+
+    Source: textbook.
+
+    Example:
+        >>> mean_and_error(Tensor([1, 3]))
+        (2.0, 1.0)
+    """
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"values have shape {tuple(values.shape)}; a standard error needs (B,) with B of at least 2")
+    values = values.double()
     return values.mean().item(), (values.std() / len(values) ** 0.5).item()

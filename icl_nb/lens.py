@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from icl_nb.models import EquivariantTransformer, InContextTransformer, attention_layer
 from icl_nb.ordinary import OrdinaryTransformer
-from icl_nb.rivals import Rival, _walk, r_squared
+from icl_nb.rivals import Rival, r_squared, walk
 from icl_nb.tasks import Batch, LinearTask, check_count, check_seed
 from icl_nb.training import History
 
@@ -244,7 +244,7 @@ def rivals_on_path(lens: Lens, batch: Batch, rivals: dict[str, Rival]) -> dict[s
     x = np.repeat(batch.x.double().numpy()[None], len(path), 0)
     hot = (y[..., None] == np.arange(batch.n_classes)).astype(float)
     u = np.concatenate([np.repeat((hot - hot.sum(-1, keepdims=True) / batch.n_classes)[None], len(path), 0), path], 2)
-    return {name: _walk(rival, x, u, hot, len(batch) // 2, True).label for name, rival in rivals.items()}
+    return {name: walk(rival, x, u, hot, len(batch) // 2, True).label for name, rival in rivals.items()}
 
 
 def carried(model: InContextTransformer, batch: Batch, moved: Batch) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from icl_nb.recursion import SCALARS, Recursion
-from icl_nb.rivals import RIVALS, Rival, _walk, r_squared
+from icl_nb.rivals import RIVALS, Rival, r_squared, walk
 from icl_nb.tasks import Batch
 
 
@@ -201,7 +201,7 @@ def explain_answer(
     given = u[0, :, :n, 0]
     labelled = batch.context_y.cpu().numpy() >= 0
     hot = (given + 1 / batch.n_classes) * labelled[..., None]
-    r2 = {name: _walk(rival, x[..., 0, :], answer, hot, half, True).label for name, rival in rivals.items()}
+    r2 = {name: walk(rival, x[..., 0, :], answer, hot, half, True).label for name, rival in rivals.items()}
     moves = np.diff(answer[:, :, n:], axis=0)
     r2["gradient, all copies"], r2["linear attention, all copies"] = (np.zeros(len(moves)) for _ in range(2))
     for level, move in enumerate(moves):

@@ -222,7 +222,7 @@ def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS) -> Explan
     context_y = batch.context_y.cpu().numpy()
     y = (context_y[..., None] == np.arange(batch.n_classes)).astype(float)
     recursion = model if isinstance(model, Recursion) else Recursion.from_model(model)
-    walks = {name: tuple(_walk(rival, x, u, y, half, path) for path in (True, False)) for name, rival in rivals.items()}
+    walks = {name: tuple(walk(rival, x, u, y, half, path) for path in (True, False)) for name, rival in rivals.items()}
     alone = recursion.trajectory(x[0], context_y).u[-1, :, n:]
     walks["recursion"] = _read_off(recursion, x, u, n, half), _Walk(alone)
 
@@ -248,7 +248,7 @@ class _Walk:
     theta: np.ndarray | None = None  # (L, p)
 
 
-def _walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, on_path: bool) -> _Walk:
+def walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, on_path: bool) -> _Walk:
     """A rival from layer to layer, fitted in each: on the model's path, or on its own."""
     path, n_queries = {"label": u, "feature": x}, x.shape[2] - y.shape[1]
     asked = slice(None) if rival.moves_context and not on_path else slice(-n_queries, None)

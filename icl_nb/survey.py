@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from icl_nb.evaluation import predict
+from icl_nb.evaluation import mean_and_error, predict
 from icl_nb.oracle import baseline_predict, bayes_predict
 from icl_nb.robustness import best_logistic
 from icl_nb.tasks import Batch, check_count
@@ -53,27 +53,6 @@ def model_hits(model: nn.Module, batch: Batch) -> Tensor:
     size = (batch.x.shape[2], batch.n_classes)
     fits = (model.n_features, model.n_classes) == size
     return hits(predict(model if fits else model.resized(*size), batch), batch)
-
-
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    r"""Mean of one number a task, and its standard error, :math:`\sqrt{\sum_b (v_b - \bar v)^2 / (B (B - 1))}`.
-
-    Arguments:
-        values: `(B,)`, B of at least 2. For a comparison, the differences.
-
-    Raises:
-        ValueError: fewer than two values, or values that are no `(B,)`.
-
-    Source: textbook.
-
-    Example:
-        >>> mean_and_error(Tensor([1, 3]))
-        (2.0, 1.0)
-    """
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"values have shape {tuple(values.shape)}; a standard error needs (B,) with B of at least 2")
-    values = values.double()
-    return values.mean().item(), (values.std() / len(values) ** 0.5).item()
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.recursion import Recursion
-from icl_nb.rivals import RIVALS, State, _walk, explain, r_squared
+from icl_nb.rivals import RIVALS, State, explain, r_squared, walk
 from icl_nb.tasks import LinearTask
 
 torch.set_num_threads(1)
@@ -253,7 +253,7 @@ def test_a_rival_wins_where_it_is_the_truth(name):
     for t in range(3):
         move = RIVALS[name].step(State(x[t], u[t], x0, y, slice(20, None), memory), truth)
         u[t + 1, :, 20:], memory = u[t, :, 20:] + 0.7 * move.label, move.memory
-    ours, theirs = (_walk(RIVALS[rival], x, u, y, 30, True) for rival in (name, "kernel smoothing"))
+    ours, theirs = (walk(RIVALS[rival], x, u, y, 30, True) for rival in (name, "kernel smoothing"))
     assert (ours.label > 0.999).all()
     assert (theirs.label[1:] < 0.98).all()
     assert r_squared(u[-1, 30:, 20:], ours.end[30:]) > 0.999
