@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("PYTHONHASHSEED", "0")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+pytest_plugins = ["tools.comparison", "tools.jitter"]
+
 
 def seconds(path: Path) -> int:
     """The run time that a notebook records; 0 for any other file."""

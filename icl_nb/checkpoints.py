@@ -19,7 +19,7 @@ from icl_nb.lens import Lens, follow
 from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer
 from icl_nb.ordinary import OrdinaryTransformer, renaming_error
 from icl_nb.symmetry import off_commutant
-from icl_nb.tasks import DTYPES, LinearTask, MixedTask, check_count, check_device
+from icl_nb.tasks import DTYPES, LinearTask, MixedTask, check_count, check_device, check_dtype
 from icl_nb.training import train
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -201,17 +201,21 @@ def check_path(path: str | Path) -> Path:
     return Path(path)
 
 
-def load(name: str | Path, *, device: str | torch.device = "cpu") -> InContextTransformer:
+def load(
+    name: str | Path, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu"
+) -> InContextTransformer:
     """The model of a shipped checkpoint, or of a file.
 
     Arguments:
         name: one of `available()`, or a path that ends in .safetensors.
+        dtype: of its weights: float32 or float64. None is torch's default dtype, or that of the file where it is wider,
+            so that nothing is lost unasked.
         device: where its weights go.
 
     Raises:
         FileNotFoundError: no such checkpoint or file.
         ValueError: not a checkpoint of this package: truncated, a pickle, weights that do not fit the configuration
-            or are not finite; or a device that this machine does not have.
+            or are not finite; a dtype other than these, or a device that this machine does not have.
 
     Example:
         >>> model = load("headline")
@@ -228,12 +232,14 @@ def load(name: str | Path, *, device: str | torch.device = "cpu") -> InContextTr
         check_size = _check_ordinary if kind == "ordinary" else _check_stacked
         check_size(config, tensors)
         model = KINDS[kind](**config)
-        model.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
+        stored = next(iter(tensors.values())).dtype
+        model.to(stored).load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path}: the weights do not fit the configuration that it states: {_one_line(error)}"
         ) from None
-    return model.to(device).eval()
+    wanted = torch.promote_types(stored, torch.get_default_dtype()) if dtype is None else check_dtype(dtype)
+    return model.to(dtype=wanted, device=device).eval()
 
 
 def _check_stacked(config: dict, tensors: dict) -> None:

@@ -179,7 +179,7 @@ class DenseTransformer(InContextTransformer):
         start = EquivariantTransformer(n_features, n_classes, depth, heads, seed=seed)
         shape = (depth, heads, n_features + n_classes, n_features + n_classes)
         generator = torch.Generator().manual_seed(seed)
-        m, v = (part.detach() + 0.02 * torch.randn(shape, generator=generator) for part in start.weights())
+        m, v = (part.detach() + 0.02 * _normal(shape, generator) for part in start.weights())
         self.m, self.v = nn.Parameter(m), nn.Parameter(v)
 
     def weights(self) -> tuple[Tensor, Tensor]:
@@ -236,7 +236,7 @@ class EquivariantTransformer(InContextTransformer):
         self.register_buffer("kept", torch.tensor([COORDINATES.index(name) for name in names]), persistent=False)
         generator = torch.Generator().manual_seed(seed)
         mix = () if copies == 1 else (copies, copies)
-        m, v = 0.02 * torch.randn(2, depth, heads, len(names), *mix, generator=generator)
+        m, v = 0.02 * _normal((2, depth, heads, len(names), *mix), generator)
         # Every point looks a little at what resembles it; values start small, so that depth starts as a near identity.
         m[:, :, [names.index("I_d"), names.index("I_K")]] += 0.5 * (torch.eye(copies) if mix else 1)
         self.m, self.v = nn.Parameter(m), nn.Parameter(v)
@@ -271,3 +271,8 @@ class EquivariantTransformer(InContextTransformer):
         other = copy.copy(self) if share else copy.deepcopy(self)
         other.n_features, other.n_classes = n_features, n_classes
         return other
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Normal draws in the default dtype, of which a seed gives the same in each; those of `torch.randn` differ."""
+    return torch.randn(shape, generator=generator, dtype=torch.float32).to(torch.get_default_dtype())

@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.linalg import helmert
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from torch import Tensor
 
-from icl_nb.tasks import UNLABELLED, Batch, LinearTask, check_count, check_fraction, check_seed
+from icl_nb.tasks import UNLABELLED, Batch, LinearTask, check_count, check_dtype, check_fraction, check_seed
 
 SEMI_SUPERVISED = ("spreading", "self-training", "mixture")
 NEWTON_STEPS = 100  # a fit takes 5 to 20
@@ -295,7 +296,7 @@ class CurvedTask:
         LinearTask(self.n_points, self.n_features, self.n_classes)  # for its checks
         _check_positive("bend", self.bend, zero=True)
 
-    def sample(self, n_tasks: int, *, seed: int = 0, n_queries: int = 1, dtype: torch.dtype = torch.float32) -> Batch:
+    def sample(self, n_tasks: int, *, seed: int = 0, n_queries: int = 1, dtype: torch.dtype | None = None) -> Batch:
         """Draw tasks; arguments as in `LinearTask.sample`. The seed gives the same points and W for every bend."""
         size = monomials(torch.zeros(self.n_features)).shape[-1]
         # A linear task in as many features as phi has: of its points the first d features are kept.
@@ -391,13 +392,14 @@ class ClusterTask:
         check_count("n_features", self.n_features, self.n_classes - 1)
         _check_positive("distance", self.distance)
 
-    def sample(self, n_tasks: int, *, seed: int = 0, n_queries: int = 1, dtype: torch.dtype = torch.float32) -> Batch:
+    def sample(self, n_tasks: int, *, seed: int = 0, n_queries: int = 1, dtype: torch.dtype | None = None) -> Batch:
         """Draw tasks; arguments as in `LinearTask.sample`, the seed a number."""
         check_count("n_tasks", n_tasks, 1)
         check_count("n_queries", n_queries, 1)
+        dtype = check_dtype(dtype)
         d, K = self.n_features, self.n_classes
         random = np.random.default_rng(check_seed(seed))
-        simplex = np.linalg.svd(np.eye(K) - 1 / K)[0][:, : K - 1]  # rows at distance sqrt(2), of mean 0
+        simplex = helmert(K).T  # (K, K - 1), rows at distance sqrt(2), of mean 0
         q, r = np.linalg.qr(random.normal(size=(n_tasks, d, K - 1)))
         turns = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None]  # all positions alike; (B, d, K - 1)
         centres = self.distance / 2**0.5 * simplex @ turns.mT  # (B, K, d)

@@ -180,7 +180,7 @@ class LinearTask:
         *,
         seed: int | torch.Generator = 0,
         n_queries: int = 1,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
     ) -> Batch:
         """Draw tasks; a seed gives the same tasks in every dtype and on every device.
@@ -189,13 +189,14 @@ class LinearTask:
             n_tasks: B.
             seed: a whole number from 0 to 2^31 - 1, or a CPU generator to continue from.
             n_queries: q; the queries share the context and do not see each other.
-            dtype: of `x` and `w`. Labels are those of the rounded values, so they are exact in either dtype.
+            dtype: of `x` and `w`, torch's default dtype where it is None. Labels are those of the rounded values, so
+                they are exact in either dtype.
             device: where the batch ends up.
 
         Raises:
             ValueError: a count below 1, or a seed, dtype or device that is not as above.
         """
-        generator = _start(n_tasks, n_queries, seed, dtype, device)
+        generator, dtype = _start(n_tasks, n_queries, seed, dtype, device)
         draw = {"generator": generator, "dtype": torch.float64}
         w = torch.randn(n_tasks, self.n_classes, self.n_features, **draw).to(dtype)
         x = (self.shift + torch.randn(n_tasks, self.n_points + n_queries, self.n_features, **draw)).to(dtype)
@@ -261,11 +262,11 @@ class MixedTask:
         *,
         seed: int | torch.Generator = 0,
         n_queries: int = 1,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
     ) -> Batch:
         """Draw tasks of one size; arguments as those of `LinearTask.sample`. W is not kept, for b is not part of it."""
-        generator = _start(n_tasks, n_queries, seed, dtype, device)
+        generator, dtype = _start(n_tasks, n_queries, seed, dtype, device)
         draw = {"generator": generator, "dtype": torch.float64}
         uniform = torch.rand(3, **draw).tolist()
         ranges = (self.n_points, self.n_features, self.n_classes)
@@ -305,14 +306,16 @@ def feature_scale(n_features: int) -> float:
     return (5 / n_features) ** 0.25
 
 
-def _start(n_tasks: int, n_queries: int, seed, dtype: torch.dtype, device) -> torch.Generator:
-    """The generator to draw a sample from, if the arguments of `sample` are what they should be."""
+def _start(n_tasks: int, n_queries: int, seed, dtype, device) -> tuple[torch.Generator, torch.dtype]:
+    """The generator to draw a sample from, and its dtype, if the arguments of `sample` are what they should be."""
     check_count("n_tasks", n_tasks, 1)
     check_count("n_queries", n_queries, 1)
-    check_dtype(dtype)
+    dtype = check_dtype(dtype)
     check_device(device)
+    if isinstance(seed, torch.Generator):
+        return seed, dtype
     # Training continues generators that start at its own seed: no sample by number is what a model was trained on.
-    return seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed) + 2**31)
+    return torch.Generator().manual_seed(check_seed(seed) + 2**31), dtype
 
 
 def check_count(name: str, value: int, least: int) -> None:
@@ -332,9 +335,12 @@ def check_seed(seed: int) -> int:
     return seed
 
 
-def check_dtype(dtype: torch.dtype) -> None:
+def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
+    """The dtype, if it is one to work in; None is torch's default."""
+    dtype = torch.get_default_dtype() if dtype is None else dtype
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}; it must be {' or '.join(map(str, DTYPES))}")
+    return dtype
 
 
 def check_device(device: str | torch.device) -> None:

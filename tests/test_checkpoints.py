@@ -77,6 +77,20 @@ def test_round_trip(build, dtype, path):
     assert not again.training
 
 
+def test_loading_widens_at_will_and_narrows_on_demand_alone(path):
+    save(EquivariantTransformer(depth=1), path)
+    assert load(path).dtype == torch.float32 and load(path, dtype=torch.float64).dtype == torch.float64
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert load(path).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    save(EquivariantTransformer(depth=1).double(), path)
+    assert load(path).dtype == torch.float64 and load(path, dtype=torch.float32).dtype == torch.float32
+    with pytest.raises(ValueError, match="float16"):
+        load(path, dtype=torch.float16)
+
+
 @pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
 def test_metadata_hold_the_full_configuration(build, path):
     model = build()

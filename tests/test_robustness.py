@@ -1,6 +1,10 @@
 """Shifts against their definitions: what they must leave alone is left alone exactly, what is random has a budget."""
 
+import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -197,6 +201,23 @@ def test_fourier_features_approach_their_kernel():
     phi = rb.fourier_features(x, 40_000, length=2.0, seed=1)
     assert_allclose(phi @ phi.T / 40_000, torch.exp(-(torch.cdist(x, x) ** 2) / 8), atol=0.03)  # error 0.007 at most
     assert torch.equal(rb.fourier_features(x, 5, seed=2), rb.fourier_features(x, 5, seed=2))
+
+
+def test_clusters_lie_where_no_linear_algebra_library_put_them():
+    """The simplex has a closed form; a decomposition of I - J/K would leave its turn to the library's kernel."""
+    code = "import torch; from icl_nb.robustness import ClusterTask; "
+    code += "print(ClusterTask().sample(3, dtype=torch.float64).x.sum((0, 1)).tolist())"
+    drawn = []
+    for kernel in ("Prescott", "Haswell"):  # on processors that are not x86 both run the one kernel there is
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"OPENBLAS_CORETYPE": kernel},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        drawn.append(json.loads(run.stdout))
+    assert_allclose(*drawn, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("d", "K"), [(1, 2), (2, 3), (5, 3), (5, 6)])

@@ -227,6 +227,17 @@ def test_shift_of_a_task(value):
         LinearTask(shift=value)
 
 
+def test_the_default_dtype_is_torchs(monkeypatch):
+    single = LinearTask().sample(5)
+    assert single.x.dtype == torch.float32
+    monkeypatch.setattr(torch, "get_default_dtype", lambda: torch.float64)
+    double = LinearTask().sample(5)
+    assert double.x.dtype == double.w.dtype == torch.float64 and torch.equal(double.x.float(), single.x)
+    monkeypatch.setattr(torch, "get_default_dtype", lambda: torch.float16)
+    with pytest.raises(ValueError, match=r"dtype=torch.float16"):
+        LinearTask().sample(5)
+
+
 def test_a_shift_that_the_dtype_cannot_hold():
     with pytest.raises(ValueError, match="x holds NaN or infinity"):
         LinearTask(shift=1e300).sample(2)
@@ -253,7 +264,6 @@ def test_a_shift_that_the_dtype_cannot_hold():
         ({"dtype": torch.int64}, "dtype=torch.int64"),
         ({"dtype": "float32"}, "dtype='float32'"),
         ({"dtype": np.float32}, "dtype=<class 'numpy.float32'>"),
-        ({"dtype": None}, "dtype=None"),
         ({"device": "nowhere"}, "device='nowhere' cannot be used here; .*'cpu'"),
         ({"device": "meta"}, "device='meta'"),
         ({"device": "cuda:99"}, "device='cuda:99'"),

@@ -13,6 +13,7 @@ from icl_nb.checkpoints import run_recipes
 from icl_nb.induction.models import FullInductionTransformer, InductionTransformer
 from icl_nb.induction.tasks import MarkovTask, loss, posterior_predictive
 from icl_nb.induction.training import JOINT, STAGED, Stage, predict_chains, train_full, train_induction
+from icl_nb.tasks import check_dtype
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 KINDS = {"simplified": InductionTransformer, "full": FullInductionTransformer}
@@ -107,8 +108,14 @@ def save(path: str | Path, model: torch.nn.Module, history: dict[str, np.ndarray
     save_file(tensors, path, {"format": _FORMAT, "content": content})
 
 
-def load(name: str | Path) -> tuple[InductionTransformer | FullInductionTransformer, dict[str, np.ndarray]]:
+def load(
+    name: str | Path, *, dtype: torch.dtype | None = None
+) -> tuple[InductionTransformer | FullInductionTransformer, dict[str, np.ndarray]]:
     """A shipped checkpoint, or a file that `save` wrote: the model, and the arrays of its training.
+
+    Arguments:
+        name: one of `available()`, or a path that ends in .safetensors.
+        dtype: of the weights: float32 or float64. None is torch's default dtype, or that of the file where it is wider.
 
     Raises:
         FileNotFoundError: no such checkpoint or file.
@@ -124,10 +131,12 @@ def load(name: str | Path) -> tuple[InductionTransformer | FullInductionTransfor
         dtypes = {part.dtype for part in parts["model"].values()}
         if len(dtypes) != 1 or not all(part.isfinite().all() for part in parts["model"].values()):
             raise ValueError("weights must be finite, and of one dtype")
-        model.to(dtypes.pop()).load_state_dict(parts["model"])
+        stored = dtypes.pop()
+        model.to(stored).load_state_dict(parts["model"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: not a model of Part II: {' '.join(str(error).split())}") from None
-    return model.eval(), {key: part.numpy() for key, part in parts["history"].items()}
+    wanted = torch.promote_types(stored, torch.get_default_dtype()) if dtype is None else check_dtype(dtype)
+    return model.to(wanted).eval(), {key: part.numpy() for key, part in parts["history"].items()}
 
 
 def describe(name: str | Path) -> dict:

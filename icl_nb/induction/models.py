@@ -92,7 +92,8 @@ class InductionTransformer(nn.Module):
         self.normalise = normalise
         w = torch.full((heads, window), float(start[1]))
         w[torch.arange(heads), torch.arange(heads) % window] = float(start[0])
-        self.w = nn.Parameter(w + noise * torch.randn(heads, window, generator=torch.Generator().manual_seed(seed)))
+        drawn = torch.randn(heads, window, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
+        self.w = nn.Parameter(w + noise * drawn)
         self.c = nn.Parameter(torch.full((len(self.subsets),), len(self.subsets) ** -0.5))  # of length 1
         self.a = nn.Parameter(torch.tensor(float(sharpness)))
 
