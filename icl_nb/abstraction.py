@@ -29,11 +29,12 @@ from scipy.optimize import linear_sum_assignment, minimize
 from torch import Tensor
 from torch.func import functional_call, jacrev
 
+from icl_nb.checks import check_count
 from icl_nb.evaluation import Comparison, Report, compare, predict, score
 from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer, attention_layer
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.symmetry import COORDINATES, coordinates
-from icl_nb.tasks import Batch, check_count
+from icl_nb.tasks import Batch
 
 I_D, J_D, I_K, J_K, J_DK, J_KD = range(len(COORDINATES))
 
@@ -275,6 +276,9 @@ def canonical(model: InContextTransformer) -> InContextTransformer:
     Returns:
         a model of the same class and dtype.
 
+    Raises:
+        ValueError: the model has a memory, or its layers do more than attend.
+
     Source: own.
 
     Example:
@@ -282,6 +286,7 @@ def canonical(model: InContextTransformer) -> InContextTransformer:
         >>> int((model.m == 0).sum() + (model.v == 0).sum())
         10
     """
+    _check_one_copy(model)
     other = copy.deepcopy(model)
     if isinstance(other, EquivariantTransformer):
         _fix_coordinates(other)
@@ -625,8 +630,11 @@ def _coordinates(model: InContextTransformer) -> tuple[Tensor, Tensor]:
 
 
 def _check_one_copy(model: InContextTransformer) -> None:
-    if model.copies > 1:
-        raise ValueError(f"the model has a memory of {model.copies} copies; models of one copy alone are abstracted")
+    copies = getattr(model, "copies", None)
+    if copies is None:
+        raise ValueError(f"a {type(model).__name__} does more than attend; only matrices M and V have coordinates")
+    if copies > 1:
+        raise ValueError(f"the model has a memory of {copies} copies; models of one copy alone are abstracted")
 
 
 @torch.no_grad()

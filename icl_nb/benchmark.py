@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm import tqdm
 
+from icl_nb.checks import check_count, check_fraction, check_seed
 from icl_nb.classifier import RecursionClassifier
 from icl_nb.evaluation import LEAST_PROBABILITY
-from icl_nb.tasks import check_count, check_fraction, check_seed
 
 STORED = Path(__file__).parent / "data" / "tables.json"
 TABLES = {"iris": load_iris, "wine": load_wine, "breast cancer": load_breast_cancer, "digits": load_digits}

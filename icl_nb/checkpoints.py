@@ -14,12 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from icl_nb.checks import DTYPES, check_count, check_device, check_dtype
 from icl_nb.evaluation import evaluate
 from icl_nb.lens import Lens, follow
 from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer
 from icl_nb.ordinary import OrdinaryTransformer, renaming_error
 from icl_nb.symmetry import off_commutant
-from icl_nb.tasks import DTYPES, LinearTask, MixedTask, check_count, check_device, check_dtype
+from icl_nb.tasks import LinearTask, MixedTask
 from icl_nb.training import train
 
 SHIPPED = Path(__file__).parent / "checkpoints"

@@ -19,8 +19,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from icl_nb.checkpoints import load
+from icl_nb.checks import check_count, check_fraction
 from icl_nb.recursion import SCALARS, Recursion
-from icl_nb.tasks import check_count, feature_scale
+from icl_nb.tasks import feature_scale
 
 DEFAULT = "table"  # the checkpoint behind `recursion=None`, trained over many sizes
 LOG_TEMPERATURES = (-4.0, 4.0)
@@ -155,8 +156,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         check_count("calibrate", self.calibrate, 0)
         if self.calibrate == 1:
             raise ValueError("calibrate=1; it must be at least 2 folds, or 0 for none")
-        if isinstance(self.whiten, bool) or not isinstance(self.whiten, (int, float)) or not 0 <= self.whiten <= 1:
-            raise ValueError(f"whiten={self.whiten!r}; it must be a number from 0 to 1")
+        check_fraction("whiten", self.whiten, one=True)
         for name in ("standardize", "intercept"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise ValueError(f"{name}={getattr(self, name)!r}; it must be True or False")

@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from icl_nb import checkpoints
 from icl_nb.checkpoints import KINDS, check_path, load, save
+from icl_nb.checks import check_count, check_device
 from icl_nb.evaluation import LEAST_PROBABILITY, evaluate, predict, score
 from icl_nb.induction import checkpoints as chains
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
-from icl_nb.tasks import LinearTask, check_count, check_device
+from icl_nb.tasks import LinearTask
 from icl_nb.training import SYMMETRIES, train
 
 
@@ -61,12 +62,7 @@ def run_evaluate(options) -> list[dict]:
         if getattr(options, name) is None:
             setattr(options, name, getattr(model, name))
     batch = _task(options).sample(options.n_tasks, seed=options.seed, n_queries=options.n_queries)
-    if (batch.x.shape[2], batch.n_classes) != (model.n_features, model.n_classes):
-        if not hasattr(model, "resized"):
-            raise ValueError(
-                f"{options.checkpoint} reads d={model.n_features}, K={model.n_classes} alone: its weights are dense"
-            )
-        model = model.resized(batch.x.shape[2], batch.n_classes)
+    model = model.at(batch.x.shape[2], batch.n_classes)
 
     predictors = {options.checkpoint: lambda: predict(model, batch)}
     if options.baselines:
@@ -223,7 +219,7 @@ def _add_task(sub) -> None:
 
 def _add_model(sub) -> None:
     sub.add_argument("--kind", choices=KINDS, default="equivariant", help="what the weights may be")
-    sub.add_argument("--scalars", type=int, choices=(4, 12), default=12, help="scalars a head of an equivariant model")
+    sub.add_argument("--scalars", type=int, choices=(4, 12), help="scalars a head of an equivariant model (12)")
     sub.add_argument("--device", default="cpu", help="cpu, cuda, ...")
 
 
@@ -243,10 +239,11 @@ def _task(options) -> LinearTask:
 
 def _build(options, depth: int, heads: int, seed: int):
     check_device(options.device)
-    extra = {"scalars": options.scalars} if options.kind == "equivariant" else {}
-    return KINDS[options.kind](options.n_features, options.n_classes, depth, heads, seed=seed, **extra).to(
-        options.device
-    )
+    extra = {} if options.scalars is None else {"scalars": options.scalars}
+    if extra and options.kind != "equivariant":
+        raise ValueError(f"--scalars {options.scalars} is of equivariant models, and --kind is {options.kind}")
+    model = KINDS[options.kind](options.n_features, options.n_classes, depth, heads, seed=seed, **extra)
+    return model.to(options.device)
 
 
 def _training(options) -> dict:

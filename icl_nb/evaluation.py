@@ -8,8 +8,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from icl_nb.checks import DTYPES, check_count, check_tensor
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
-from icl_nb.tasks import DTYPES, Batch, LinearTask, check_count, check_tensor
+from icl_nb.tasks import Batch, LinearTask
 
 LEAST_PROBABILITY = 1e-3
 
@@ -160,6 +161,8 @@ def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
     """
     check_count("batch_size", batch_size, 1)
     dtype, device = getattr(model, "dtype", batch.x.dtype), getattr(model, "device", batch.x.device)
+    if hasattr(model, "at"):  # a transformer, which may fit other sizes
+        model = model.at(batch.x.shape[2], batch.n_classes)
     pieces = []
     for start in range(0, len(batch), batch_size):
         piece = batch[start : start + batch_size].to(dtype=dtype, device=device)

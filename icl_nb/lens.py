@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from icl_nb.models import EquivariantTransformer, InContextTransformer, attention_layer
-from icl_nb.ordinary import OrdinaryTransformer
+from icl_nb.checks import check_count, check_seed
+from icl_nb.models import EquivariantTransformer, InContextTransformer
 from icl_nb.rivals import Rival, r_squared, walk
-from icl_nb.tasks import Batch, LinearTask, check_count, check_seed
-from icl_nb.training import History
+from icl_nb.tasks import Batch, LinearTask
+from icl_nb.training import History, descend
 
 
 class Lens:
@@ -38,6 +38,7 @@ class Lens:
     Source: the tuned lens of Belrose et al. (2023), arXiv 2303.08112, by least squares.
 
     Example:
+        >>> from icl_nb.ordinary import OrdinaryTransformer
         >>> model, task = OrdinaryTransformer(depth=2), LinearTask()
         >>> lens = Lens(model, task.sample(20, n_queries=8))
         >>> lens.path(task.sample(3, n_queries=2)).shape  # (L + 1, B, q, K)
@@ -45,15 +46,15 @@ class Lens:
     """
 
     @torch.no_grad()
-    def __init__(self, model: OrdinaryTransformer, batch: Batch, target: Tensor | None = None):
-        unknowns = model.width + 1
+    def __init__(self, model: InContextTransformer, batch: Batch, target: Tensor | None = None):
+        tokens = queries(model, batch)
+        unknowns = tokens.shape[-1] + 1
         if len(batch) * batch.n_queries < 2 * unknowns:
             raise ValueError(
                 f"{len(batch)} tasks of {batch.n_queries} queries are too few for {unknowns} unknowns; "
                 "there must be twice as many queries"
             )
         self.model, self.maps = model, []
-        tokens = queries(model, batch)
         answer = centred(model.read_out(tokens[-1].to(model.dtype)).double())
         target = answer.expand(len(tokens), *answer.shape) if target is None else target
         if target.shape != (len(tokens), *answer.shape):
@@ -124,6 +125,7 @@ def follow(
     n_queries: int = 16,
     learning_rate: float = 1e-2,
     seed: int = 0,
+    progress: bool = True,
 ) -> History:
     r"""Fit a recursion to the answers of another network, layer by layer.
 
@@ -137,50 +139,47 @@ def follow(
             as the last read-out.
         lens: of the model to be followed.
         task: draws the prompts.
-        steps, batch_size, n_queries, learning_rate, seed: as in `train`.
+        steps, batch_size, n_queries, learning_rate, seed, progress: as in `train`.
 
     Returns:
         the loss of each step, a mean over layers; its accuracy is the share of queries to which the student gives the
         answer of the model that it follows.
 
     Raises:
-        ValueError: the depths do not fit, or a count is out of range.
+        ValueError: the depths do not fit, the student has other scalars, an argument is out of range, or the loss
+            ceases to be finite.
 
     Source: own.
 
     Example:
+        >>> from icl_nb.ordinary import OrdinaryTransformer
         >>> teacher, task = OrdinaryTransformer(depth=2), LinearTask()
         >>> lens = Lens(teacher, task.sample(20, n_queries=8))
-        >>> len(follow(EquivariantTransformer(depth=2, scalars=4), lens, task, steps=3).loss)
+        >>> len(follow(EquivariantTransformer(depth=2, scalars=4), lens, task, steps=3, progress=False).loss)
         3
     """
-    for name, count in (("steps", steps), ("batch_size", batch_size), ("n_queries", n_queries)):
+    for name, count in (("batch_size", batch_size), ("n_queries", n_queries)):
         check_count(name, count, 1)
+    if student.scalars != 4:
+        raise ValueError(f"the student has {student.scalars} scalars a head; a recursion has 4")
     depth = lens.model.depth
     if student.depth % depth:
         raise ValueError(f"the student has {student.depth} layers; they must be a multiple of {depth}, the model's")
     stride, generator = student.depth // depth, torch.Generator().manual_seed(check_seed(seed))
     scales = nn.Parameter(student.scale.detach().reshape(1, -1).repeat(depth, 1))  # (L, m)
-    parameters = [student.m, student.v, scales]
-    optimiser = torch.optim.Adam(parameters, lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps + 1)
     losses, shares, rates = [], [], []
-    started = time.perf_counter()
-    for step in range(steps):
-        batch = task.sample(batch_size, seed=generator, n_queries=n_queries, dtype=student.dtype)
+
+    def loss_of(step: int) -> Tensor:
+        batch = task.sample(batch_size, seed=generator, n_queries=n_queries, dtype=student.dtype, device=student.device)
         truth = lens.path(batch)[1:].to(student.dtype)  # (L, B, q, K)
         guess = torch.einsum("la,lbqak->lbqk", scales, label_copies(student, batch)[stride::stride])
-        loss = (((guess - truth) ** 2).sum((1, 2, 3)) / (truth**2).sum((1, 2, 3))).mean()
-        if not loss.isfinite():
-            raise ValueError(f"the loss is {loss.item()} at step {step}; try a learning rate below {learning_rate}")
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        rates.append(schedule.get_last_lr()[0])
-        schedule.step()
-        losses.append(loss.item())
         shares.append((guess[-1].argmax(-1) == truth[-1].argmax(-1)).double().mean().item())
+        return (((guess - truth) ** 2).sum((1, 2, 3)) / (truth**2).sum((1, 2, 3))).mean()
+
+    started = time.perf_counter()
+    for loss, rate in descend([student.m, student.v, scales], steps, learning_rate, loss_of, progress=progress):
+        losses.append(loss)
+        rates.append(rate)
     with torch.no_grad():
         student.scale.copy_(scales[-1].reshape(student.scale.shape))
     return History(losses, shares, rates, time.perf_counter() - started)
@@ -188,12 +187,8 @@ def follow(
 
 def label_copies(model: EquivariantTransformer, batch: Batch) -> Tensor:
     """The label blocks of the queries before and after each layer, `(L + 1, B, q, m, K)`, with their gradient."""
-    n, z = batch.context_y.shape[1], model.embed(batch.x, batch.context_y)
-    stream = [z]
-    for m, v in zip(*model.weights(), strict=True):
-        z, _ = attention_layer(z, n, m, v)
-        stream.append(z)
-    return torch.stack(stream)[:, :, n:].unflatten(-1, (model.copies, -1))[..., model.n_features :]
+    stream = torch.stack([z for z, _ in model.stream(batch.x, batch.context_y)])
+    return stream[:, :, -batch.n_queries :].unflatten(-1, (model.copies, -1))[..., model.n_features :]
 
 
 @torch.no_grad()
@@ -231,6 +226,7 @@ def rivals_on_path(lens: Lens, batch: Batch, rivals: dict[str, Rival]) -> dict[s
 
     Example:
         >>> from icl_nb.rivals import RIVALS
+        >>> from icl_nb.ordinary import OrdinaryTransformer
         >>> model, task = OrdinaryTransformer(depth=2), LinearTask()
         >>> lens = Lens(model, task.sample(20, n_queries=8))
         >>> rivals_on_path(lens, task.sample(20, n_queries=4), {"LDA": RIVALS["LDA"]})["LDA"].shape

@@ -15,12 +15,16 @@ Letters: B tasks, N = n + q points, D = m (d + K), m copies (1 unless said), L l
 """
 
 import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from icl_nb.symmetry import COORDINATES, assemble, project
-from icl_nb.tasks import check_count, check_prompt, check_seed
+from icl_nb.checks import check_count, check_seed
+from icl_nb.symmetry import COORDINATES, assemble, conjugate, project, random_element
+from icl_nb.tasks import check_prompt
 
 
 def attention_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,8 +50,11 @@ def attention_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Te
     return moved, attention.reshape(batch, points, heads, n_context).transpose(1, 2)
 
 
-class InContextTransformer(nn.Module):
-    """What dense and equivariant models share: embedding, layers, read-out. Subclasses give `weights()`.
+class InContextTransformer(nn.Module, ABC):
+    """What every transformer here answers: it embeds a prompt, passes it through its layers, and reads out the queries.
+
+    A subclass gives `parts`. One that can take other sizes, or on which the symmetry can be imposed, says so in `at`,
+    `injection` and `symmetrise_`.
 
     Arguments:
         n_features: d.
@@ -62,14 +69,10 @@ class InContextTransformer(nn.Module):
 
     def __init__(self, n_features: int = 5, n_classes: int = 3, depth: int = 8, heads: int = 1, *, seed: int = 0):
         super().__init__()
-        check_count("n_features", n_features, 1)
-        check_count("n_classes", n_classes, 2)
-        check_count("depth", depth, 1)
-        check_count("heads", heads, 1)
+        self.n_features = check_count("n_features", n_features, 1)
+        self.n_classes = check_count("n_classes", n_classes, 2)
+        self.depth, self.heads = check_count("depth", depth, 1), check_count("heads", heads, 1)
         check_seed(seed)
-        self.n_features, self.n_classes, self.depth, self.heads = n_features, n_classes, depth, heads
-        self.copies = 1
-        self.scale = nn.Parameter(torch.tensor(5.0))
 
     @property
     def config(self) -> dict:
@@ -77,56 +80,54 @@ class InContextTransformer(nn.Module):
         names = ("n_features", "n_classes", "depth", "heads")
         return {name: getattr(self, name) for name in names}
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.config.items())})"
+
     @property
     def dtype(self) -> torch.dtype:
-        return self.scale.dtype
+        return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        return self.scale.device
+        return next(self.parameters()).device
 
-    def weights(self) -> tuple[Tensor, Tensor]:
-        """Score and value matrices of all layers, each `(L, H, D, D)`."""
-        raise NotImplementedError
-
+    @abstractmethod
     def embed(self, x: Tensor, y: Tensor) -> Tensor:
-        """Tokens `(B, N, D)` of points `x (B, N, d)` whose first n have labels `y (B, n)`; the rest get u = 0.
+        """The stream before the first layer, `(B, N, D)`; arguments as those of `forward`."""
 
-        The first copy holds (x, u), the others nothing.
-
-        Raises:
-            ValueError: the prompt is not as `forward` describes.
-        """
-        check_prompt(x, y, self.n_classes)
-        if x.shape[2] != self.n_features:
-            raise ValueError(f"x has {x.shape[2]} features; this model reads {self.n_features}")
-        if x.dtype != self.dtype:
-            raise ValueError(f"x is {x.dtype} and the model {self.dtype}; cast one of them")
-        if x.device != self.device:
-            raise ValueError(f"x is on {x.device} and the model on {self.device}; move one of them")
-        u = x.new_zeros(*x.shape[:2], self.n_classes)
-        labelled = y >= 0
-        one_hot = nn.functional.one_hot(y.clamp(min=0), self.n_classes).to(x.dtype)
-        u[:, : y.shape[1]] = labelled[..., None] * (one_hot - 1 / self.n_classes)
-        return nn.functional.pad(torch.cat([x, u], -1), (0, (self.copies - 1) * (x.shape[2] + self.n_classes)))
-
+    @abstractmethod
     def read_out(self, z: Tensor) -> Tensor:
-        r"""Logits `(*, K)` of tokens `(*, D)`, :math:`\sum_a r_a u^a`: each copy has its own scale."""
-        u = z.unflatten(-1, (self.copies, -1))[..., self.n_features :]  # (*, m, K)
-        return (self.scale.reshape(-1, 1) * u).sum(-2)
+        """Logits `(*, K)` of the stream `(*, D)`."""
+
+    @abstractmethod
+    def parts(self, **around) -> tuple[Callable, list[Callable], Callable]:
+        """What a prompt passes through, all matrices assembled: `embed`; the layers, each a function of the stream
+        `(B, N, D)` and of n, to the stream after it and its attention `(B, H, N, n)`; `read_out`.
+
+        Arguments:
+            around: what `injection` gives, wrapped around them.
+        """
 
     def layer(self, level: int, z: Tensor, n_context: int) -> tuple[Tensor, Tensor]:
-        """Layer `level` on tokens `(B, N, D)`: the tokens after it, and its attention `(B, H, N, n)`."""
-        m, v = self.weights()
-        return attention_layer(z, n_context, m[level], v[level])
+        """Layer `level` on the stream `(B, N, D)`: the stream after it, and its attention `(B, H, N, n)`."""
+        return self.parts()[1][level](z, n_context)
 
-    def forward(self, x: Tensor, y: Tensor, *, weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def stream(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The stream before the first layer and after each, with the attention that moved it, and with gradients."""
+        embed, layers, _ = self.parts()
+        z = embed(x, y)
+        yield z, None
+        for layer in layers:
+            z, attention = layer(z, y.shape[1])
+            yield z, attention
+
+    def forward(self, x: Tensor, y: Tensor, **around) -> Tensor:
         """Logits of the queries.
 
         Arguments:
             x: points, the queries last, `(B, n + q, d)`, in the model's dtype.
             y: labels of the first n, `(B, n)`, int64, -1 for an unlabelled point.
-            weights: matrices to use in place of the model's own `weights()`, each `(L, H, D, D)`.
+            around: what `injection` gives, to be wrapped around the layers.
 
         Returns:
             `(B, K)` for one query, `(B, q, K)` for several; they do not see each other.
@@ -135,35 +136,138 @@ class InContextTransformer(nn.Module):
             ValueError: shapes, dtypes or labels are not as above, no point is labelled, a value is not finite, or
                 values so large that the logits are not.
         """
-        z = self.embed(x, y)
-        ms, vs = self.weights() if weights is None else weights
-        if ms.shape != vs.shape or ms.ndim != 4 or ms.shape[2:] != (z.shape[2], z.shape[2]):
-            shapes = f"{tuple(ms.shape)} and {tuple(vs.shape)}"
-            raise ValueError(f"weights have shapes {shapes}; both must be (L, H, D, D) with D={z.shape[2]}")
-        for m, v in zip(ms, vs, strict=True):
-            z, _ = attention_layer(z, y.shape[1], m, v)
-        logits = self.read_out(z[:, y.shape[1] :])
+        embed, layers, read_out = self.parts(**around)
+        z = embed(x, y)
+        for layer in layers:
+            z, _ = layer(z, y.shape[1])
+        logits = read_out(z[:, y.shape[1] :])
         if not logits.isfinite().all():
+            largest = max(part.abs().max() for part in self.parameters())
             raise ValueError(
-                f"the logits are not finite: features reach {x.abs().max():.1e}, entries of M {ms.abs().max():.1e}, "
-                f"of V {vs.abs().max():.1e}, and one of them is too large (or NaN) for {self.dtype}"
+                f"the logits are not finite: features reach {x.abs().max():.1e} and weights {largest:.1e}, "
+                f"one of which is too large (or NaN) for {self.dtype}"
             )
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
     @torch.no_grad()
     def trajectory(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """All that moves: the tokens before and after each layer, `(L + 1, B, N, D)`, attention, `(L, B, H, N, n)`."""
-        tokens, attentions = [self.embed(x, y)], []
-        for m, v in zip(*self.weights(), strict=True):
-            z, attention = attention_layer(tokens[-1], y.shape[1], m, v)
+        """All that moves: the stream before and after each layer, `(L + 1, B, N, D)`, attention, `(L, B, H, N, n)`.
+
+        Raises:
+            ValueError: arguments are not as in `forward`, or what a layer gives is not finite.
+        """
+        stream, (_, *attentions) = zip(*self.stream(x, y), strict=True)
+        for level, z in enumerate(stream[1:]):
             if not z.isfinite().all():
-                raise ValueError(f"layer {len(attentions)} gives NaN or infinity; weights or features are too large")
-            tokens.append(z)
-            attentions.append(attention)
-        return torch.stack(tokens), torch.stack(attentions)
+                raise ValueError(f"layer {level} gives NaN or infinity; weights or features are too large")
+        return torch.stack(stream), torch.stack(attentions)
+
+    def at(self, n_features: int, n_classes: int, *, share: bool = False) -> "InContextTransformer":
+        """This model for d features and K classes: itself where it reads those, or another of the same scalars.
+
+        Arguments:
+            share: whether the other has this model's own parameters, so that training one trains both.
+
+        Raises:
+            ValueError: its weights fit one size alone.
+        """
+        if (n_features, n_classes) == (self.n_features, self.n_classes):
+            return self
+        raise ValueError(
+            f"the task has d={n_features}, K={n_classes}; the model reads d={self.n_features}, K={self.n_classes}: "
+            f"the weights of a {type(self).__name__} fit one size alone"
+        )
+
+    def injection(self, n_tasks: int, generator: torch.Generator) -> dict:
+        """Arguments of `forward` that wrap random group elements around the layers.
+
+        Raises:
+            ValueError: there is nothing to impose the symmetry on.
+        """
+        raise ValueError(f"symmetry acts on dense weights; {type(self).__name__} has none to impose it on")
+
+    def symmetrise_(self) -> None:
+        """Replace the weights by the nearest that commute with the group, in place.
+
+        Raises:
+            ValueError: there is nothing to impose the symmetry on.
+        """
+        raise ValueError(f"symmetry acts on dense weights; {type(self).__name__} has none to impose it on")
+
+    def _tokens(self, x: Tensor, y: Tensor) -> Tensor:
+        """Points and centred labels side by side, `(B, N, d + K)`, if the prompt is as `forward` describes."""
+        check_prompt(x, y, self.n_classes)
+        if x.shape[2] != self.n_features:
+            raise ValueError(f"x has {x.shape[2]} features; this model reads {self.n_features}")
+        if x.dtype != self.dtype:
+            raise ValueError(f"x is {x.dtype} and the model {self.dtype}; cast one of them")
+        if x.device != self.device:
+            raise ValueError(f"x is on {x.device} and the model on {self.device}; move one of them")
+        u = x.new_zeros(*x.shape[:2], self.n_classes)
+        one_hot = nn.functional.one_hot(y.clamp(min=0), self.n_classes).to(x.dtype)
+        u[:, : y.shape[1]] = (y >= 0)[..., None] * (one_hot - 1 / self.n_classes)
+        return torch.cat([x, u], -1)
 
 
-class DenseTransformer(InContextTransformer):
+class AttentionTransformer(InContextTransformer):
+    """Layers that attend and do nothing else: `weights()` are all there is to know, beside a scale to read out.
+
+    Arguments:
+        copies: of each token block, m; the first holds the token, the others nothing in the beginning.
+    """
+
+    def __init__(
+        self,
+        n_features: int = 5,
+        n_classes: int = 3,
+        depth: int = 8,
+        heads: int = 1,
+        copies: int = 1,
+        *,
+        seed: int = 0,
+    ):
+        super().__init__(n_features, n_classes, depth, heads, seed=seed)
+        self.copies = check_count("copies", copies, 1)
+        # The answer is where one copy would have put it, until training says otherwise.
+        first = nn.functional.one_hot(torch.tensor(0), copies) if copies > 1 else torch.tensor(1)
+        self.scale = nn.Parameter(5.0 * first)
+
+    @abstractmethod
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Score and value matrices of all layers, each `(L, H, D, D)`."""
+
+    def parts(self, *, weights: tuple[Tensor, Tensor] | None = None) -> tuple[Callable, list[Callable], Callable]:
+        """As `InContextTransformer.parts` says.
+
+        Arguments:
+            weights: matrices to use in place of the model's own, each `(L, H, D, D)`.
+
+        Raises:
+            ValueError: those have other shapes.
+        """
+        size = self.copies * (self.n_features + self.n_classes)
+        ms, vs = self.weights() if weights is None else weights
+        if ms.shape != vs.shape or ms.ndim != 4 or ms.shape[2:] != (size, size):
+            shapes = f"{tuple(ms.shape)} and {tuple(vs.shape)}"
+            raise ValueError(f"weights have shapes {shapes}; both must be (L, H, D, D) with D={size}")
+        layers = [partial(attention_layer, m=m, v=v) for m, v in zip(ms, vs, strict=True)]
+        return self.embed, layers, self.read_out
+
+    def embed(self, x: Tensor, y: Tensor) -> Tensor:
+        """Tokens `(B, N, D)` of points `x (B, N, d)` whose first n have labels `y (B, n)`; the rest get u = 0.
+
+        Raises:
+            ValueError: the prompt is not as `forward` describes.
+        """
+        return nn.functional.pad(self._tokens(x, y), (0, (self.copies - 1) * (self.n_features + self.n_classes)))
+
+    def read_out(self, z: Tensor) -> Tensor:
+        r"""Logits `(*, K)` of tokens `(*, D)`, :math:`\sum_a r_a u^a`: each copy has its own scale."""
+        u = z.unflatten(-1, (self.copies, -1))[..., self.n_features :]  # (*, m, K)
+        return (self.scale.reshape(-1, 1) * u).sum(-2)
+
+
+class DenseTransformer(AttentionTransformer):
     r"""Nothing imposed: every entry of every :math:`M_h` and :math:`V_h` is free, :math:`2 L H (d + K)^2` in all.
 
     Example:
@@ -185,16 +289,26 @@ class DenseTransformer(InContextTransformer):
     def weights(self) -> tuple[Tensor, Tensor]:
         return self.m, self.v
 
+    def injection(self, n_tasks: int, generator: torch.Generator) -> dict:
+        r"""Weights with a random group element around each layer, :math:`\Pi^T M \Pi`, :math:`\Pi^T V \Pi`, one for all
+        tasks."""
+        orders = torch.stack([random_element(self.n_features, self.n_classes, generator) for _ in range(self.depth)])
+        return {"weights": tuple(conjugate(part, orders.to(self.device)) for part in (self.m, self.v))}
+
     @torch.no_grad()
+    def symmetrise_(self) -> None:
+        """Replace the matrices by their nearest commuting ones, in place."""
+        for part in (self.m, self.v):
+            part.copy_(project(part, self.n_features, self.n_classes))
+
     def projected(self) -> "DenseTransformer":
         """A copy whose matrices are replaced by their nearest commuting ones."""
         other = copy.deepcopy(self)
-        for part in (other.m, other.v):
-            part.copy_(project(part, self.n_features, self.n_classes))
+        other.symmetrise_()
         return other
 
 
-class EquivariantTransformer(InContextTransformer):
+class EquivariantTransformer(AttentionTransformer):
     r"""Equivariant by construction: each matrix is given by its coordinates in the commutant.
 
     .. math:: M_{lh} = \sum_c m_{lhc} \otimes B_c, \qquad V_{lh} = \sum_c v_{lhc} \otimes B_c
@@ -227,11 +341,10 @@ class EquivariantTransformer(InContextTransformer):
         *,
         seed: int = 0,
     ):
-        super().__init__(n_features, n_classes, depth, heads, seed=seed)
+        super().__init__(n_features, n_classes, depth, heads, copies, seed=seed)
         if scalars not in (4, 12):
             raise ValueError(f"scalars={scalars!r}; it must be 12 (all coordinates) or 4 (the identities alone)")
-        check_count("copies", copies, 1)
-        self.scalars, self.copies = scalars, copies
+        self.scalars = scalars
         names = COORDINATES if scalars == 12 else ("I_d", "I_K")
         self.register_buffer("kept", torch.tensor([COORDINATES.index(name) for name in names]), persistent=False)
         generator = torch.Generator().manual_seed(seed)
@@ -240,8 +353,6 @@ class EquivariantTransformer(InContextTransformer):
         # Every point looks a little at what resembles it; values start small, so that depth starts as a near identity.
         m[:, :, [names.index("I_d"), names.index("I_K")]] += 0.5 * (torch.eye(copies) if mix else 1)
         self.m, self.v = nn.Parameter(m), nn.Parameter(v)
-        if mix:  # the answer is where one copy would have put it, until training says otherwise
-            self.scale = nn.Parameter(5.0 * nn.functional.one_hot(torch.tensor(0), copies))
 
     @property
     def config(self) -> dict:
@@ -259,6 +370,12 @@ class EquivariantTransformer(InContextTransformer):
         return tuple(
             part.transpose(-3, -2).flatten(-4, -3).flatten(-2) for part in (m, v)
         )  # a, b, i, j -> (a i), (b j)
+
+    def at(self, n_features: int, n_classes: int, *, share: bool = False) -> "EquivariantTransformer":
+        """The same scalars for d features and K classes; see `resized`. Itself where it reads those."""
+        if (n_features, n_classes) == (self.n_features, self.n_classes):
+            return self
+        return self.resized(n_features, n_classes, share=share)
 
     def resized(self, n_features: int, n_classes: int, *, share: bool = False) -> "EquivariantTransformer":
         """The same scalars at another d and K: the coordinates do not know the size of their blocks.

@@ -6,6 +6,7 @@ Letters as in `tasks`, and R runs: the Markov chains of all tasks side by side, 
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from icl_nb.tasks import UNLABELLED, Batch, check_count
+from icl_nb.checks import check_count
+from icl_nb.tasks import UNLABELLED, Batch
 
 SEGMENTS = 6  # stretches a chain is cut into; the spread of their means gives its error
 R_HAT_LIMIT = 1.1  # a task whose chains disagree by more has not converged
@@ -374,7 +376,7 @@ def _logistic(x: np.ndarray, y: np.ndarray, queries: np.ndarray, options: dict) 
 
 def _knn(x: np.ndarray, y: np.ndarray, queries: np.ndarray, options: dict) -> np.ndarray:
     options = {"n_neighbors": 5} | options
-    if isinstance(options["n_neighbors"], int):
+    if isinstance(options["n_neighbors"], Integral):
         options["n_neighbors"] = min(options["n_neighbors"], len(x))
     return _build(KNeighborsClassifier, options).fit(x, y).predict_proba(queries)
 

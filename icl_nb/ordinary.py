@@ -12,13 +12,17 @@ Letters: B tasks, N = n + q points, d features, K classes, m blocks of d + K in 
 H heads, S the size of a head.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
+from icl_nb.checks import check_count, check_seed
 from icl_nb.evaluation import predict
 from icl_nb.models import InContextTransformer
 from icl_nb.symmetry import COORDINATES, assemble, coordinates, permute_batch, random_element
-from icl_nb.tasks import Batch, check_count, check_seed
+from icl_nb.tasks import Batch
 
 
 class OrdinaryTransformer(InContextTransformer):
@@ -63,14 +67,11 @@ class OrdinaryTransformer(InContextTransformer):
         seed: int = 0,
     ):
         super().__init__(n_features, n_classes, depth, heads, seed=seed)
-        check_count("blocks", blocks, 1)
-        check_count("mlp", mlp, 1)
-        self.blocks, self.mlp, self.width = blocks, mlp, blocks * (n_features + n_classes)
+        self.blocks, self.mlp = check_count("blocks", blocks, 1), check_count("mlp", mlp, 1)
+        self.width = self.blocks * (self.n_features + self.n_classes)
         if head_size is None and self.width % heads:
             raise ValueError(f"a stream of {self.width} is no multiple of heads={heads}; give head_size")
-        self.head_size = self.width // heads if head_size is None else head_size
-        check_count("head_size", self.head_size, 1)
-        del self.scale  # the last linear map has its own
+        self.head_size = check_count("head_size", self.width // heads if head_size is None else head_size, 1)
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             self.enter = nn.Linear(n_features + n_classes, self.width)
@@ -82,14 +83,6 @@ class OrdinaryTransformer(InContextTransformer):
     def config(self) -> dict:
         return super().config | {name: getattr(self, name) for name in ("blocks", "head_size", "mlp")}
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.leave.weight.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.leave.weight.device
-
     def weights(self) -> tuple[Tensor, Tensor]:
         r"""Score matrices :math:`Q_h^T K_h / \sqrt S` and value matrices :math:`O_h V_h`, each `(L, H, D, D)`."""
         pairs = [layer.attention_matrices() for layer in self.layers]
@@ -98,7 +91,7 @@ class OrdinaryTransformer(InContextTransformer):
     def embed(self, x: Tensor, y: Tensor, orders: Tensor | None = None) -> Tensor:
         """The residual stream before the first layer, `(B, N, D)`; arguments as those of `forward`."""
         order = None if orders is None else orders[:, 0]
-        return permute(self.enter(permute(super().embed(x, y), order)), order, back=True)
+        return permute(self.enter(permute(self._tokens(x, y), order)), order, back=True)
 
     def read_out(self, z: Tensor, orders: Tensor | None = None) -> Tensor:
         """Logits `(*, K)` of the stream `(*, D)`."""
@@ -108,46 +101,18 @@ class OrdinaryTransformer(InContextTransformer):
         logits = self.leave(self.norm(permute(z, order)))
         return permute(logits, order[:, self.n_features :] - self.n_features, back=True)
 
-    def layer(self, level: int, z: Tensor, n_context: int) -> tuple[Tensor, Tensor]:
-        """Layer `level` on the stream `(B, N, D)`: the stream after it, and its attention `(B, H, N, n)`."""
-        return self.layers[level](z, n_context)
-
-    def forward(self, x: Tensor, y: Tensor, *, orders: Tensor | None = None) -> Tensor:
-        """Logits of the queries.
+    def parts(self, *, orders: Tensor | None = None) -> tuple[Callable, list[Callable], Callable]:
+        """As `InContextTransformer.parts` says.
 
         Arguments:
-            x: points, the queries last, `(B, n + q, d)`, in the model's dtype.
-            y: labels of the first n, `(B, n)`, int64, -1 for an unlabelled point.
             orders: permutations to be wrapped around each linear map, see `injection`.
-
-        Returns:
-            `(B, K)` for one query, `(B, q, K)` for several; they do not see each other.
-
-        Raises:
-            ValueError: shapes, dtypes or labels are not as above, or the logits are not finite.
         """
-        n, z = y.shape[1], self.embed(x, y, orders)
-        for level, layer in enumerate(self.layers):
-            z, _ = layer(z, n, None if orders is None else orders[:, 1 + 3 * level : 4 + 3 * level])
-        logits = self.read_out(z[:, n:], orders)
-        if not logits.isfinite().all():
-            raise ValueError(
-                f"the logits are not finite: features reach {x.abs().max():.1e}, too large for {self.dtype}"
-            )
-        return logits[:, 0] if logits.shape[1] == 1 else logits
+        three = [None if orders is None else orders[:, 1 + 3 * level : 4 + 3 * level] for level in range(self.depth)]
+        layers = [partial(layer, orders=order) for layer, order in zip(self.layers, three, strict=True)]
+        return partial(self.embed, orders=orders), layers, partial(self.read_out, orders=orders)
 
-    @torch.no_grad()
-    def trajectory(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """All that moves: the stream before and after each layer, `(L + 1, B, N, D)`, attention, `(L, B, H, N, n)`."""
-        tokens, attentions = [self.embed(x, y)], []
-        for layer in self.layers:
-            z, attention = layer(tokens[-1], y.shape[1])
-            tokens.append(z)
-            attentions.append(attention)
-        return torch.stack(tokens), torch.stack(attentions)
-
-    def injection(self, n_tasks: int, generator: torch.Generator) -> Tensor:
-        r"""Random group elements for each task and each linear map, as orders `(B, 3 L + 2, d + K)`.
+    def injection(self, n_tasks: int, generator: torch.Generator) -> dict:
+        r"""Random group elements for each task and each linear map, as `orders` `(B, 3 L + 2, d + K)`.
 
         Each map f of the network (into the stream; attention, into and out of the MLP in each layer; out of the
         stream) becomes :math:`\Pi^T f(\Pi z)`, with :math:`\Pi` acting on all blocks alike. Where f commutes with the
@@ -156,7 +121,7 @@ class OrdinaryTransformer(InContextTransformer):
         shape = n_tasks, 3 * self.depth + 2
         features = torch.rand(*shape, self.n_features, generator=generator).argsort(-1)
         classes = torch.rand(*shape, self.n_classes, generator=generator).argsort(-1)
-        return torch.cat([features, self.n_features + classes], -1).to(self.device)
+        return {"orders": torch.cat([features, self.n_features + classes], -1).to(self.device)}
 
     @property
     def symmetric_numbers(self) -> int:

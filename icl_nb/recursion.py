@@ -16,6 +16,7 @@ Letters: B tasks, n context points, q queries, N = n + q, d features, K classes,
 
 import json
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import numpy as np
 
@@ -129,8 +130,9 @@ class Recursion:
         if m > 1 and not scale.ndim:
             scale = scale * np.eye(m)[0]
         object.__setattr__(self, "scale", scale if m > 1 else scale.item())
-        if not isinstance(self.n_classes, int) or self.n_classes < 2:
+        if isinstance(self.n_classes, bool) or not isinstance(self.n_classes, Integral) or self.n_classes < 2:
             raise ValueError(f"n_classes={self.n_classes!r}; it must be a whole number of at least 2")
+        object.__setattr__(self, "n_classes", int(self.n_classes))
         if not np.isfinite(self.scale).all():
             raise ValueError(f"scale={self.scale!r}; it must be finite")
 
@@ -207,9 +209,12 @@ class Recursion:
             >>> Recursion.from_model(DenseTransformer(depth=4, seed=0))
             Recursion(4 layers, 1 head, K=3, scale 5; it dropped 17 % of the weights)
         """
-        if not hasattr(model, "scale"):
-            raise ValueError(f"a {type(model).__name__} has no recursion in its weights; `icl_nb.lens.follow` fits one")
-        d, m = model.n_features, getattr(model, "copies", 1)
+        try:
+            d, m, read_out = model.n_features, model.copies, model.scale
+        except AttributeError:
+            raise ValueError(
+                f"a {type(model).__name__} has no recursion in its weights; `icl_nb.lens.follow` fits one"
+            ) from None
         weights = np.stack([np.asarray(part.detach().cpu(), dtype=float) for part in model.weights()])
         size = weights.shape[-1] // m
         # One matrix (d + K, d + K) for each pair of copies: (2, L, H, m, m, d + K, d + K)
@@ -222,16 +227,21 @@ class Recursion:
             corner if m > 1 else corner[..., 0, 0] for corner in (blocks[..., 0, 0], blocks[..., -1, -1])
         )
         table = {"alpha": alpha, "beta": beta, "gamma": gamma, "delta": delta}
-        scale = np.asarray(model.scale.detach().cpu(), dtype=float)
+        scale = np.asarray(read_out.detach().cpu(), dtype=float)
         return cls(table, model.n_classes, scale, rest / np.where(norm > 0, norm, 1))
 
     def replace(self, **scalars) -> "Recursion":
         """The same with other scalars, `replace(gamma=0)`: a number or an `(L, H)` array each."""
-        return replace(self, table={name: self.table[name] for name in SCALARS} | scalars)
+        if unknown := set(scalars) - set(SCALARS):
+            raise ValueError(f"there is no {', '.join(sorted(unknown))} in the table; it has {', '.join(SCALARS)}")
+        shape = self.table.alpha.shape  # of the old ones, so that four numbers are enough for a table
+        new = {name: np.broadcast_to(np.asarray(value, dtype=float), shape) for name, value in scalars.items()}
+        # What a model's weights held beside the old scalars is not what they hold beside the new.
+        return replace(self, table={name: self.table[name] for name in SCALARS} | new, dropped=None)
 
     def __getitem__(self, layers) -> "Recursion":
         """Some of the layers, `recursion[:6]` or `recursion[[2, 0, 1]]`, in that order."""
-        if isinstance(layers, int):
+        if isinstance(layers, Integral):
             raise TypeError("take layers by a slice or a list: recursion[3:4], recursion[[3]]")
         return replace(self, table=self.table[layers], dropped=None if self.dropped is None else self.dropped[layers])
 

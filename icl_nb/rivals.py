@@ -201,7 +201,7 @@ def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS) -> Explan
         rivals: by name.
 
     Raises:
-        ValueError: fewer than 4 tasks.
+        ValueError: fewer than 4 tasks, a memory, or a model whose layers do more than attend.
 
     Source: own.
 
@@ -217,11 +217,13 @@ def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS) -> Explan
     """
     if len(batch) < 4:
         raise ValueError(f"the batch has {len(batch)} tasks; both halves need 2 at least")
+    recursion = model if isinstance(model, Recursion) else Recursion.from_model(model)
+    if recursion.table.alpha.ndim == 4:
+        raise ValueError("rivals know points and labels of one copy; with a memory ask icl_nb.memory.explain_answer")
     half, n = len(batch) // 2, batch.context_y.shape[1]
     x, u = _path(model, batch)
     context_y = batch.context_y.cpu().numpy()
     y = (context_y[..., None] == np.arange(batch.n_classes)).astype(float)
-    recursion = model if isinstance(model, Recursion) else Recursion.from_model(model)
     walks = {name: tuple(walk(rival, x, u, y, half, path) for path in (True, False)) for name, rival in rivals.items()}
     alone = recursion.trajectory(x[0], context_y).u[-1, :, n:]
     walks["recursion"] = _read_off(recursion, x, u, n, half), _Walk(alone)

@@ -24,7 +24,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from torch import Tensor
 
-from icl_nb.tasks import UNLABELLED, Batch, LinearTask, check_count, check_dtype, check_fraction, check_seed
+from icl_nb.checks import check_count, check_fraction, check_positive, check_seed
+from icl_nb.tasks import UNLABELLED, Batch, LinearTask, check_sample
 
 SEMI_SUPERVISED = ("spreading", "self-training", "mixture")
 NEWTON_STEPS = 100  # a fit takes 5 to 20
@@ -82,7 +83,7 @@ def near_copies(batch: Batch, copies: int, *, spread: float = 0.01, seed: int = 
         10
     """
     check_count("copies", copies, 1)
-    _check_positive("spread", spread, zero=True)
+    check_positive("spread", spread, zero=True)
     n = batch.context_x.shape[1]
     context = batch.context_x[:, torch.arange(n, device=batch.x.device) // copies]
     return _relabelled(batch, torch.cat([context + spread * _normal(context, seed), batch.query_x], 1))
@@ -110,7 +111,7 @@ def heavy_tails(batch: Batch, dof: float, *, seed: int = 0) -> Batch:
         >>> bool(torch.allclose(to_sphere(moved).x, to_sphere(batch).x))
         True
     """
-    _check_positive("dof", dof)
+    check_positive("dof", dof)
     random = np.random.default_rng(check_seed(seed))
     lengths = torch.from_numpy(random.chisquare(dof, (*batch.x.shape[:2], 1)) / dof) ** -0.5
     return replace(batch, x=batch.x * lengths.to(batch.x))
@@ -134,7 +135,7 @@ def rescale(batch: Batch, factor: float | None = None) -> Batch:
         tensor([1., 1., 1.], dtype=torch.float64)
     """
     if factor is not None:
-        _check_positive("factor", factor)
+        check_positive("factor", factor)
         return replace(batch, x=factor * batch.x)
     size = batch.context_x.square().mean((1, 2), keepdim=True).sqrt()
     if not (size > 0).all():
@@ -294,14 +295,22 @@ class CurvedTask:
 
     def __post_init__(self):
         LinearTask(self.n_points, self.n_features, self.n_classes)  # for its checks
-        _check_positive("bend", self.bend, zero=True)
+        check_positive("bend", self.bend, zero=True)
 
-    def sample(self, n_tasks: int, *, seed: int = 0, n_queries: int = 1, dtype: torch.dtype | None = None) -> Batch:
+    def sample(
+        self,
+        n_tasks: int,
+        *,
+        seed: int | torch.Generator = 0,
+        n_queries: int = 1,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Batch:
         """Draw tasks; arguments as in `LinearTask.sample`. The seed gives the same points and W for every bend."""
         size = monomials(torch.zeros(self.n_features)).shape[-1]
         # A linear task in as many features as phi has: of its points the first d features are kept.
         lifted = LinearTask(self.n_points, size, self.n_classes).sample(
-            n_tasks, seed=seed, n_queries=n_queries, dtype=dtype
+            n_tasks, seed=seed, n_queries=n_queries, dtype=dtype, device=device
         )
         x = lifted.x[..., : self.n_features]
         y = (monomials(x.double(), self.bend) @ lifted.w.double().mT).argmax(-1)
@@ -348,7 +357,7 @@ def fourier_features(x: Tensor, n_features: int, *, length: float = 1.0, seed: i
         (0.61, 0.61)
     """
     check_count("n_features", n_features, 1)
-    _check_positive("length", length)
+    check_positive("length", length)
     random = np.random.default_rng(check_seed(seed))
     a = torch.from_numpy(random.normal(size=(x.shape[-1], n_features))).to(x)
     b = torch.from_numpy(random.uniform(0, 2 * math.pi, n_features)).to(x)
@@ -390,15 +399,23 @@ class ClusterTask:
     def __post_init__(self):
         LinearTask(self.n_points, self.n_features, self.n_classes)  # for its checks
         check_count("n_features", self.n_features, self.n_classes - 1)
-        _check_positive("distance", self.distance)
+        check_positive("distance", self.distance)
 
-    def sample(self, n_tasks: int, *, seed: int = 0, n_queries: int = 1, dtype: torch.dtype | None = None) -> Batch:
-        """Draw tasks; arguments as in `LinearTask.sample`, the seed a number."""
-        check_count("n_tasks", n_tasks, 1)
-        check_count("n_queries", n_queries, 1)
-        dtype = check_dtype(dtype)
+    def sample(
+        self,
+        n_tasks: int,
+        *,
+        seed: int | torch.Generator = 0,
+        n_queries: int = 1,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Batch:
+        """Draw tasks; arguments as in `LinearTask.sample`."""
+        generator, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
+        if isinstance(seed, torch.Generator):  # the numbers are NumPy's, and a generator to continue seeds them
+            seed = int(torch.randint(2**31, (), generator=generator))
         d, K = self.n_features, self.n_classes
-        random = np.random.default_rng(check_seed(seed))
+        random = np.random.default_rng(seed)
         simplex = helmert(K).T  # (K, K - 1), rows at distance sqrt(2), of mean 0
         q, r = np.linalg.qr(random.normal(size=(n_tasks, d, K - 1)))
         turns = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None]  # all positions alike; (B, d, K - 1)
@@ -407,7 +424,7 @@ class ClusterTask:
         x = np.take_along_axis(centres, y[..., None], 1) + random.normal(size=(*y.shape, d))
         size = (1 + self.distance**2 * (K - 1) / (2 * K * d)) ** 0.5
         x, w = (torch.from_numpy(values / size).to(dtype) for values in (x, centres))
-        return Batch(x, torch.from_numpy(y), w, K, n_queries)
+        return Batch(x, torch.from_numpy(y), w, K, n_queries).to(device=device)
 
 
 def logistic_predict(batch: Batch, C: float = 10.0) -> Tensor:
@@ -434,7 +451,7 @@ def logistic_predict(batch: Batch, C: float = 10.0) -> Tensor:
         >>> bool(torch.allclose(logistic_predict(batch), baseline_predict(batch, "logistic"), atol=1e-3))
         True
     """
-    _check_positive("C", C)
+    check_positive("C", C)
     x, labels = batch.context_x.double(), batch.context_y
     y = torch.nn.functional.one_hot(labels.clamp(min=0), batch.n_classes).double()
     y = y * (labels != UNLABELLED)[..., None]  # (B, n, K); a row of zeros has no say
@@ -576,9 +593,3 @@ def _hessian(x: Tensor, p: Tensor, penalty: Tensor) -> Tensor:
     size = p.shape[-1] * x.shape[-1]
     hessian = torch.einsum("bnkl,bnf,bng->bkflg", curvature, x, x).reshape(len(x), size, size)
     return hessian + penalty * torch.eye(size, dtype=x.dtype, device=x.device)
-
-
-def _check_positive(name: str, value: float, *, zero: bool = False) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not (0 < value < math.inf or (zero and value == 0)):
-        raise ValueError(f"{name}={value!r}; it must be a finite number {'of at least' if zero else 'above'} 0")

@@ -13,10 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from icl_nb.checkpoints import load
+from icl_nb.checks import check_count, check_seed, check_tensor
 from icl_nb.evaluation import LEAST_PROBABILITY, predict
 from icl_nb.models import EquivariantTransformer
 from icl_nb.oracle import R_HAT_LIMIT, SEGMENTS, Posterior, baseline_predict, bayes_posterior
-from icl_nb.tasks import Batch, LinearTask, check_count, check_seed, check_tensor, feature_scale
+from icl_nb.tasks import Batch, LinearTask, feature_scale
 
 STORED = Path(__file__).parent / "data" / "sizes.json"
 OURS = "sizes"  # the checkpoint that is judged
@@ -102,10 +103,9 @@ def read(name: str, batch: Batch) -> Tensor:
         >>> read("table", LinearTask(n_points=10, n_features=2, n_classes=7).sample(3, n_queries=4)).shape
         torch.Size([3, 4, 7])
     """
-    d, K = batch.x.shape[2], batch.n_classes
-    scaled = replace(batch, x=feature_scale(d) * batch.x)
+    scaled = replace(batch, x=feature_scale(batch.x.shape[2]) * batch.x)
     few = max(1, 2**17 // (batch.x.shape[1] * batch.context_y.shape[1]))  # attention stays in a core's cache
-    return predict(_shipped(name).resized(d, K), scaled, batch_size=few).softmax(-1)
+    return predict(_shipped(name), scaled, batch_size=few).softmax(-1)
 
 
 def paired_scores(probabilities: dict, batch: Batch, ours) -> dict:

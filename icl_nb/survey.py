@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from icl_nb.checks import check_count
 from icl_nb.evaluation import mean_and_error, predict
 from icl_nb.oracle import baseline_predict, bayes_predict
 from icl_nb.robustness import best_logistic
-from icl_nb.tasks import Batch, check_count
+from icl_nb.tasks import Batch
 
 
 def hits(scores: Tensor, batch: Batch) -> Tensor:
@@ -43,16 +44,17 @@ def hits(scores: Tensor, batch: Batch) -> Tensor:
 
 
 def model_hits(model: nn.Module, batch: Batch) -> Tensor:
-    """As `hits`, for a model, which is resized where the batch has other features or classes than it was built for.
+    """As `hits`, for a model, at the size of the batch where it can read that.
+
+    Raises:
+        ValueError: its weights fit another size alone.
 
     Example:
         >>> from icl_nb import EquivariantTransformer, LinearTask
         >>> model_hits(EquivariantTransformer(n_features=5), LinearTask(n_features=2).sample(3)).shape
         torch.Size([3])
     """
-    size = (batch.x.shape[2], batch.n_classes)
-    fits = (model.n_features, model.n_classes) == size
-    return hits(predict(model if fits else model.resized(*size), batch), batch)
+    return hits(predict(model, batch), batch)
 
 
 @dataclass(frozen=True, eq=False)

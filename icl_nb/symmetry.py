@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from icl_nb.tasks import DTYPES, Batch, check_count, check_seed, check_tensor
+from icl_nb.checks import DTYPES, check_count, check_seed, check_tensor
+from icl_nb.tasks import Batch
 
 # Rounding that a layer may show, relative to its output. The one place for tolerances by dtype.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}

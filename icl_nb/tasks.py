@@ -4,16 +4,28 @@ Letters, here and everywhere: B tasks in a batch, n context points, q queries, d
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from icl_nb.checks import (
+    DTYPES,
+    check_count,
+    check_device,
+    check_dtype,
+    check_fraction,
+    check_number,
+    check_positive,
+    check_tensor,
+    generator,
+)
+
 UNLABELLED = -1
-DTYPES = (torch.float32, torch.float64)
 
 
 # Two batches are equal when they are one object: element by element, "equal" would have no truth value.
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Batch:
     r"""B tasks: n context points and q queries each; the queries come last.
 
@@ -68,6 +80,10 @@ class Batch:
             if not self.w.isfinite().all():
                 raise ValueError("w holds NaN or infinity; every class vector must be finite")
         check_fraction("noise", self.noise)
+
+    def __repr__(self) -> str:
+        n, noise = self.context_y.shape[1], f", noise={self.noise}" if self.noise else ""
+        return f"Batch({len(self)} tasks, n={n}, q={self.n_queries}, d={self.x.shape[2]}, K={self.n_classes}{noise})"
 
     @property
     def context_x(self) -> Tensor:  # (B, n, d)
@@ -128,6 +144,22 @@ class Batch:
         return replace(self, x=self.x.to(dtype=dtype, device=device), y=self.y.to(device=device), w=w)
 
 
+class Task(Protocol):
+    """Whatever draws batches of tasks."""
+
+    def sample(
+        self,
+        n_tasks: int,
+        *,
+        seed: int | torch.Generator = 0,
+        n_queries: int = 1,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Batch:
+        """As `LinearTask.sample`."""
+        ...
+
+
 @dataclass(frozen=True)
 class LinearTask:
     r"""Multi-class linear classification with no margin.
@@ -166,13 +198,11 @@ class LinearTask:
     unlabelled: float = 0.0
 
     def __post_init__(self):
-        check_count("n_points", self.n_points, 1)
-        check_count("n_features", self.n_features, 1)
-        check_count("n_classes", self.n_classes, 2)
-        check_fraction("noise", self.noise)
-        check_fraction("unlabelled", self.unlabelled)
-        if not _is_number(self.shift) or not abs(self.shift) < float("inf"):
-            raise ValueError(f"shift={self.shift!r}; it must be a finite number")
+        for name, least in (("n_points", 1), ("n_features", 1), ("n_classes", 2)):
+            object.__setattr__(self, name, check_count(name, getattr(self, name), least))
+        for name in ("noise", "unlabelled"):
+            object.__setattr__(self, name, check_fraction(name, getattr(self, name)))
+        object.__setattr__(self, "shift", check_number("shift", self.shift))
 
     def sample(
         self,
@@ -196,15 +226,15 @@ class LinearTask:
         Raises:
             ValueError: a count below 1, or a seed, dtype or device that is not as above.
         """
-        generator, dtype = _start(n_tasks, n_queries, seed, dtype, device)
-        draw = {"generator": generator, "dtype": torch.float64}
+        random, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
+        draw = {"generator": random, "dtype": torch.float64}
         w = torch.randn(n_tasks, self.n_classes, self.n_features, **draw).to(dtype)
         x = (self.shift + torch.randn(n_tasks, self.n_points + n_queries, self.n_features, **draw)).to(dtype)
         y = (x.double() @ w.double().mT).argmax(-1)
         context = y[:, : self.n_points]
         if self.noise:
             flip = torch.rand(context.shape, **draw) < self.noise
-            step = torch.randint(1, self.n_classes, context.shape, generator=generator)
+            step = torch.randint(1, self.n_classes, context.shape, generator=random)
             context[flip] = (context + step)[flip] % self.n_classes
         # The points are exchangeable, so that hiding the last labels hides random ones.
         if n_hidden := int(self.unlabelled * self.n_points + 1e-9):  # 0.29 * 100 falls short of 29
@@ -250,11 +280,10 @@ class MixedTask:
     def __post_init__(self):
         for name, least in (("n_points", 1), ("n_features", 1), ("n_classes", 2)):
             low, high = getattr(self, name)
-            check_count(name, low, least)
-            check_count(name, high, low)
-        check_fraction("correlation", self.correlation)
-        if not _is_number(self.bias) or not 0 <= self.bias < float("inf"):
-            raise ValueError(f"bias={self.bias!r}; it must be 0 or more, and finite")
+            low = check_count(name, low, least)
+            object.__setattr__(self, name, (low, check_count(name, high, low)))
+        object.__setattr__(self, "correlation", check_fraction("correlation", self.correlation))
+        object.__setattr__(self, "bias", check_positive("bias", self.bias, zero=True))
 
     def sample(
         self,
@@ -266,8 +295,8 @@ class MixedTask:
         device: str | torch.device = "cpu",
     ) -> Batch:
         """Draw tasks of one size; arguments as those of `LinearTask.sample`. W is not kept, for b is not part of it."""
-        generator, dtype = _start(n_tasks, n_queries, seed, dtype, device)
-        draw = {"generator": generator, "dtype": torch.float64}
+        random, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
+        draw = {"generator": random, "dtype": torch.float64}
         uniform = torch.rand(3, **draw).tolist()
         ranges = (self.n_points, self.n_features, self.n_classes)
         # From low to just below high + 1, evenly in the logarithm, then cut: both ends can come out.
@@ -306,63 +335,12 @@ def feature_scale(n_features: int) -> float:
     return (5 / n_features) ** 0.25
 
 
-def _start(n_tasks: int, n_queries: int, seed, dtype, device) -> tuple[torch.Generator, torch.dtype]:
+def check_sample(n_tasks: int, n_queries: int, seed, dtype, device) -> tuple[torch.Generator, torch.dtype]:
     """The generator to draw a sample from, and its dtype, if the arguments of `sample` are what they should be."""
     check_count("n_tasks", n_tasks, 1)
     check_count("n_queries", n_queries, 1)
-    dtype = check_dtype(dtype)
     check_device(device)
-    if isinstance(seed, torch.Generator):
-        return seed, dtype
-    # Training continues generators that start at its own seed: no sample by number is what a model was trained on.
-    return torch.Generator().manual_seed(check_seed(seed) + 2**31), dtype
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}={value!r}; it must be a whole number of at least {least}")
-
-
-def check_fraction(name: str, value: float) -> None:
-    if not _is_number(value) or not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r}; it must be a number in [0, 1)")
-
-
-def check_seed(seed: int) -> int:
-    """The seed, if it is one. Torch keeps the lower 32 bits alone, so that larger seeds would repeat smaller ones."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise ValueError(f"seed={seed!r}; it must be a whole number from 0 to 2**31 - 1")
-    return seed
-
-
-def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
-    """The dtype, if it is one to work in; None is torch's default."""
-    dtype = torch.get_default_dtype() if dtype is None else dtype
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r}; it must be {' or '.join(map(str, DTYPES))}")
-    return dtype
-
-
-def check_device(device: str | torch.device) -> None:
-    try:
-        holds_values = not torch.empty(0, device=device).is_meta
-    except (AssertionError, RuntimeError, TypeError):  # what torch raises for a device unknown, or not built in
-        holds_values = False
-    if not holds_values:
-        raise ValueError(f"device={device!r} cannot be used here; it must be 'cpu' or an accelerator of this machine")
-
-
-def check_tensor(name: str, value: Tensor, dtypes: tuple[torch.dtype, ...]) -> None:
-    if not isinstance(value, Tensor):
-        raise ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor (torch.as_tensor makes one)")
-    if value.dtype not in dtypes:
-        raise ValueError(f"{name} is {value.dtype}; it must be {' or '.join(map(str, dtypes))}")
-    if value.layout is not torch.strided or value.is_meta:
-        raise ValueError(f"{name} is sparse or on the meta device; it must be an ordinary tensor that holds values")
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return generator(seed), check_dtype(dtype)
 
 
 def check_prompt(x: Tensor, y: Tensor, n_classes: int) -> None:

@@ -1,17 +1,17 @@
 """Training on tasks that are drawn on the fly, with the symmetry imposed or not."""
 
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer
-from icl_nb.ordinary import OrdinaryTransformer
-from icl_nb.symmetry import conjugate, project, random_element
-from icl_nb.tasks import LinearTask, MixedTask, check_count, check_seed
+from icl_nb.checks import check_count, check_positive, check_seed
+from icl_nb.models import InContextTransformer
+from icl_nb.tasks import Task
 
 SYMMETRIES = (None, "injection", "projection")
 
@@ -26,9 +26,61 @@ class History:
     seconds: float
 
 
+def descend(
+    parameters: Iterable[nn.Parameter],
+    steps: int,
+    learning_rate: float,
+    loss_of: Callable[[int], Tensor],
+    *,
+    progress: bool = True,
+) -> Iterator[tuple[float, float]]:
+    r"""Adam under one cycle of the learning rate: yields the loss and the rate of each step, once it is taken.
+
+    .. math:: g \leftarrow g \min(1, 1 / | g |), \qquad \theta \leftarrow \mathrm{Adam}(\theta, g)
+
+    The rate goes up over the first 30 % of the steps, down to nothing by the last; Adam's beta_1 goes the other way,
+    from 0.95 to 0.85 and back.
+
+    Arguments:
+        parameters: what moves.
+        steps: how often.
+        learning_rate: the peak.
+        loss_of: the loss at a step, from 0 on; it is asked once for each.
+        progress: show a bar.
+
+    Raises:
+        ValueError: a count or rate is out of range, the loss ceases to be finite, or its gradient does.
+
+    Example:
+        >>> x = nn.Parameter(torch.tensor(1.0))
+        >>> losses = [loss for loss, _ in descend([x], 50, 0.1, lambda step: x**2)]
+        >>> losses[-1] < 0.01 * losses[0]
+        True
+    """
+    check_count("steps", steps, 1)
+    check_positive("learning_rate", learning_rate)
+    parameters = list(parameters)
+    optimiser = torch.optim.Adam(parameters, lr=learning_rate)
+    # One step more than is taken: at its very end the cycle has a rate of zero.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps + 1)
+    # None lets tqdm draw a bar only where a terminal shows it, and not at all where TQDM_DISABLE asks for silence.
+    for step in tqdm(range(steps), desc="training", unit="step", disable=None if progress else True):
+        loss = loss_of(step)
+        if not loss.isfinite():
+            raise ValueError(f"the loss is {loss.item()} at step {step}; try a learning rate below {learning_rate}")
+        optimiser.zero_grad()
+        loss.backward()
+        if not nn.utils.clip_grad_norm_(parameters, 1.0).isfinite():
+            raise ValueError(f"the gradient overflows at step {step}; try a learning rate below {learning_rate}")
+        optimiser.step()
+        rate = schedule.get_last_lr()[0]
+        schedule.step()
+        yield loss.item(), rate
+
+
 def train(
     model: InContextTransformer,
-    task: LinearTask | MixedTask,
+    task: Task,
     *,
     steps: int = 4000,
     batch_size: int = 96,
@@ -41,12 +93,12 @@ def train(
 ) -> History:
     r"""Train a model in place by Adam on the cross-entropy of the queries, every batch fresh.
 
-    The learning rate follows one cycle: up over the first 30 % of the steps, down to nothing by the last; Adam's beta_1
-    goes the other way, from 0.95 to 0.85 and back.
+    The learning rate follows one cycle, see `descend`.
 
     Arguments:
         model: trained where it is, in its dtype and on its device.
-        task: draws the batches. Where they are of many sizes, a `MixedTask`, the model must be an equivariant one.
+        task: draws the batches. Where they are of another size than the model, or of many, it must be an equivariant
+            one.
         steps: optimiser steps.
         batch_size: tasks a step.
         seed: of the tasks (and of the group elements of an injection).
@@ -65,76 +117,37 @@ def train(
     Source: own; imposing the symmetry during training follows paper A (arXiv 2604.11613), abstract.
 
     Example:
-        >>> from icl_nb import EquivariantTransformer
+        >>> from icl_nb import EquivariantTransformer, LinearTask
         >>> history = train(EquivariantTransformer(depth=2), LinearTask(), steps=3, progress=False)
         >>> len(history.loss)
         3
     """
-    check_count("steps", steps, 1)
     check_count("batch_size", batch_size, 1)
     check_count("n_queries", n_queries, 1)
-    check_seed(seed)
     if symmetry not in SYMMETRIES:
         raise ValueError(f"symmetry={symmetry!r}; it must be one of {SYMMETRIES}")
-    if symmetry and not isinstance(model, (DenseTransformer, OrdinaryTransformer)):
-        raise ValueError(
-            f"symmetry={symmetry!r} acts on dense weights; {type(model).__name__} has none to impose it on"
-        )
-    if not isinstance(learning_rate, (int, float)) or not 0 < learning_rate < float("inf"):
-        raise ValueError(f"learning_rate={learning_rate!r}; it must be positive and finite")
-    mixed = isinstance(task, MixedTask)
-    if mixed and not isinstance(model, EquivariantTransformer):
-        raise ValueError(
-            f"a {type(model).__name__} has weights of one size; only coordinates can be trained on all sizes"
-        )
-    if not mixed and (task.n_features, task.n_classes) != (model.n_features, model.n_classes):
-        raise ValueError(
-            f"the task has d={task.n_features}, K={task.n_classes}; "
-            f"the model reads d={model.n_features}, K={model.n_classes}"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    # One step more than is taken: at its very end the cycle has a rate of zero.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps + 1)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     losses, accuracies, rates = [], [], []
+
+    def loss_of(step: int) -> Tensor:
+        batch = task.sample(batch_size, seed=generator, n_queries=n_queries, dtype=model.dtype, device=model.device)
+        reader = model.at(batch.x.shape[2], batch.n_classes, share=True)
+        injected = model.injection(batch_size, generator) if symmetry == "injection" else {}
+        logits = reader(batch.x, batch.context_y, **injected).reshape(-1, batch.n_classes)
+        answers = batch.query_y.reshape(-1)
+        accuracies.append((logits.argmax(-1) == answers).double().mean().item())
+        return nn.functional.cross_entropy(logits, answers)
+
+    if symmetry == "projection":
+        copy.deepcopy(model).symmetrise_()  # to be refused now, and not after a step
     started = time.perf_counter()
     if on_step:
         on_step(0, model)
-    # None lets tqdm draw a bar only where a terminal shows it, and not at all where TQDM_DISABLE asks for silence.
-    for step in tqdm(range(steps), desc="training", unit="step", disable=None if progress else True):
-        batch = task.sample(batch_size, seed=generator, n_queries=n_queries, dtype=model.dtype, device=model.device)
-        reader = model.resized(batch.x.shape[2], batch.n_classes, share=True) if mixed else model
-        injected = {}
-        if symmetry == "injection" and isinstance(model, OrdinaryTransformer):
-            injected["orders"] = model.injection(batch_size, generator)
-        elif symmetry == "injection":
-            injected["weights"] = _injected(model, generator)
-        logits = reader(batch.x, batch.context_y, **injected).reshape(-1, batch.n_classes)
-        answers = batch.query_y.reshape(-1)
-        loss = nn.functional.cross_entropy(logits, answers)
-        if not loss.isfinite():
-            raise ValueError(f"the loss is {loss.item()} at step {step}; try a learning rate below {learning_rate}")
-        optimiser.zero_grad()
-        loss.backward()
-        if not nn.utils.clip_grad_norm_(model.parameters(), 1.0).isfinite():
-            raise ValueError(f"the gradient overflows at step {step}; try a learning rate below {learning_rate}")
-        optimiser.step()
-        rates.append(schedule.get_last_lr()[0])
-        schedule.step()
-        if symmetry == "projection" and isinstance(model, OrdinaryTransformer):
+    for loss, rate in descend(model.parameters(), steps, learning_rate, loss_of, progress=progress):
+        if symmetry == "projection":
             model.symmetrise_()
-        elif symmetry == "projection":
-            with torch.no_grad():
-                for part in (model.m, model.v):
-                    part.copy_(project(part, model.n_features, model.n_classes))
-        losses.append(loss.item())
-        accuracies.append((logits.argmax(-1) == answers).double().mean().item())
+        losses.append(loss)
+        rates.append(rate)
         if on_step:
-            on_step(step + 1, model)
+            on_step(len(losses), model)
     return History(losses, accuracies, rates, time.perf_counter() - started)
-
-
-def _injected(model: DenseTransformer, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    elements = [random_element(model.n_features, model.n_classes, generator) for _ in range(model.depth)]
-    orders = torch.stack(elements).to(model.device)
-    return conjugate(model.m, orders), conjugate(model.v, orders)

@@ -27,6 +27,7 @@ from icl_nb.abstraction import (
 )
 from icl_nb.evaluation import compare, predict, score
 from icl_nb.models import DenseTransformer, EquivariantTransformer
+from icl_nb.ordinary import OrdinaryTransformer
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.symmetry import COORDINATES, assemble, coordinates, off_commutant
 from icl_nb.tasks import LinearTask
@@ -557,3 +558,9 @@ def test_phases_and_maps_are_refused_where_they_mean_nothing():
         effect_map(DenseTransformer(), draw(generic()))
     with pytest.raises(ValueError, match="size"):
         random_rotation(0, torch.Generator())
+
+
+@pytest.mark.parametrize("look", [canonical, regauge, shortest])
+def test_a_layer_that_does_more_than_attend_has_no_coordinates(look):
+    with pytest.raises(ValueError, match="does more than attend"):
+        look(OrdinaryTransformer(depth=1))

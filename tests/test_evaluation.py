@@ -24,7 +24,7 @@ from icl_nb.evaluation import (
 )
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
-from icl_nb.tasks import Batch, LinearTask
+from icl_nb.tasks import Batch, LinearTask, MixedTask
 
 
 def normal(*shape, seed=0):
@@ -360,3 +360,10 @@ def test_evaluation_refuses(options, message):
 def test_predict_refuses(batch_size):
     with pytest.raises(ValueError, match=r"batch_size=.*at least 1"):
         predict(EquivariantTransformer(depth=1), draw(), batch_size=batch_size)
+
+
+def test_a_model_is_evaluated_at_the_size_of_the_task_or_refused():
+    mixed = MixedTask((3, 9), (2, 2), (4, 4))
+    assert 0 < evaluate(EquivariantTransformer(depth=1), mixed, n_tasks=5).accuracy < 1
+    with pytest.raises(ValueError, match="fit one size alone"):
+        evaluate(DenseTransformer(depth=1), mixed, n_tasks=5)

@@ -1,5 +1,7 @@
 """The lens is exact where it must be, a path explains itself, and a student gets nearer to what it follows."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -144,3 +146,40 @@ def test_carried():
     assert (carried(dense, batch, strangers)[1:] < 0.5).all()
     with pytest.raises(ValueError, match="alike"):
         carried(dense, batch, moved[:3])
+
+
+def test_only_a_recursion_follows():
+    teacher, task = OrdinaryTransformer(depth=2), LinearTask()
+    lens = Lens(teacher, task.sample(20, n_queries=8))
+    with pytest.raises(ValueError, match="12 scalars a head; a recursion has 4"):
+        follow(EquivariantTransformer(depth=2), lens, task, steps=1)
+    with pytest.raises(ValueError, match="learning_rate=-1"):
+        follow(EquivariantTransformer(depth=2, scalars=4), lens, task, steps=1, learning_rate=-1)
+
+
+def test_first_loss_of_a_follower_by_hand():
+    """The mean over layers of the squared distance of the paths, in units of the path that is followed."""
+    teacher, task = OrdinaryTransformer(depth=2).double(), LinearTask(8)
+    lens = Lens(teacher, task.sample(20, n_queries=8))
+    student = EquivariantTransformer(depth=4, scalars=4).double()
+    batch = task.sample(6, seed=torch.Generator().manual_seed(5), n_queries=3, dtype=torch.float64)
+    path = lens.path(batch)
+    said = student.scale * label_copies(student, batch).detach()[::2, ..., 0, :]
+    by_hand = sum(((a - b) ** 2).sum() / (b**2).sum() for a, b in zip(said[1:], path[1:], strict=True)) / 2
+    history = follow(student, lens, task, steps=2, batch_size=6, n_queries=3, seed=5, progress=False)
+    assert history.loss[0] == pytest.approx(by_hand.item(), rel=1e-10)
+
+
+def test_the_last_read_out_becomes_the_scale():
+    """Of a path that is ten times the student's labels after its first layer, and minus ten times after its last."""
+    student = EquivariantTransformer(depth=2, scalars=4)
+
+    class Opposed:
+        model = SimpleNamespace(depth=2)
+
+        def path(self, batch):
+            _, first, last = label_copies(student, batch).detach()[..., 0, :]
+            return torch.stack([0 * first, 10 * first, -10 * last])
+
+    follow(student, Opposed(), LinearTask(8), steps=5, learning_rate=0.1, progress=False)
+    assert student.scale < 5

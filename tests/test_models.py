@@ -1,8 +1,10 @@
 """The layer against three plain loops, what queries may see, and which scalars a head can be read from."""
 
 import copy
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +13,13 @@ from torch import Tensor
 from torch.func import functional_call, jacrev
 
 from icl_nb.evaluation import evaluate
-from icl_nb.models import DenseTransformer, EquivariantTransformer, InContextTransformer, attention_layer
+from icl_nb.models import (
+    AttentionTransformer,
+    DenseTransformer,
+    EquivariantTransformer,
+    InContextTransformer,
+    attention_layer,
+)
 from icl_nb.oracle import bayes_predict
 from icl_nb.symmetry import COORDINATES, assemble, equivariance_error, permute_batch, project
 from icl_nb.tasks import Batch, LinearTask
@@ -617,9 +625,31 @@ def test_half_precision_is_refused():
             EquivariantTransformer().half()(x, Y)
 
 
-def test_the_shared_class_has_no_weights_of_its_own():
-    with pytest.raises(NotImplementedError):
-        InContextTransformer().weights()
+@pytest.mark.parametrize("shared", [InContextTransformer, AttentionTransformer])
+def test_the_shared_classes_are_no_models(shared):
+    with pytest.raises(TypeError, match="abstract"):
+        shared()
+
+
+def test_a_model_says_what_it_is_in_one_line():
+    assert repr(EquivariantTransformer(depth=2, copies=3)) == (
+        "EquivariantTransformer(n_features=5, n_classes=3, depth=2, heads=1, scalars=12, copies=3)"
+    )
+
+
+def test_a_model_at_another_size():
+    equivariant, dense = EquivariantTransformer(depth=2), DenseTransformer(depth=2)
+    assert equivariant.at(5, 3) is equivariant and dense.at(5, 3) is dense
+    other = equivariant.at(7, 2, share=True)
+    assert (other.n_features, other.n_classes) == (7, 2) and other.m is equivariant.m
+    assert equivariant.at(7, 2).m is not equivariant.m
+    with pytest.raises(ValueError, match="the task has d=7, K=2; the model reads d=5, K=3"):
+        dense.at(7, 2)
+
+
+def test_counts_may_be_numpys():
+    model = EquivariantTransformer(np.int64(2), np.int64(3), np.int64(1), np.int64(2), copies=np.int64(2))
+    assert json.dumps(model.config)
 
 
 def test_layers_are_seen_by_torch():

@@ -141,7 +141,7 @@ def test_projected_is_exactly_equivariant(seed):
     logits = projected(batch.x, batch.context_y)
     assert equivariance_error(projected, batch) <= EXACT < equivariance_error(model, batch)
     assert renaming_error(projected, batch) <= EXACT < renaming_error(model, batch)
-    orders = projected.injection(len(batch), torch.Generator().manual_seed(seed))
+    orders = projected.injection(len(batch), torch.Generator().manual_seed(seed))["orders"]
     assert torch.allclose(projected(batch.x, batch.context_y, orders=orders), logits, atol=1e-10)
     assert torch.allclose(projected.projected()(batch.x, batch.context_y), logits, atol=1e-10)
     for kind in ("scores", "values", "up", "down"):
@@ -191,7 +191,7 @@ def test_injection_is_conjugated_weights():
 def test_permute_and_back(seed):
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(3, 4, 10, generator=generator)
-    orders = build().injection(3, generator)[:, 0]
+    orders = build().injection(3, generator)["orders"][:, 0]
     assert torch.equal(permute(permute(z, orders), orders, back=True), z)
     for task in range(3):
         expected = z[task] @ matrix_of(orders[task], 2).float().T
@@ -199,7 +199,7 @@ def test_permute_and_back(seed):
 
 
 def test_orders_are_group_elements_and_differ():
-    orders = OrdinaryTransformer().injection(50, torch.Generator().manual_seed(0))
+    orders = OrdinaryTransformer().injection(50, torch.Generator().manual_seed(0))["orders"]
     assert orders.shape == (50, 20, 8)
     assert torch.equal(orders[..., :5].sort(-1).values, torch.arange(5).expand(50, 20, 5))
     assert torch.equal(orders[..., 5:].sort(-1).values, torch.arange(5, 8).expand(50, 20, 3))

@@ -304,7 +304,7 @@ def test_stands_alone():
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
-    assert imported == {"json", "dataclasses", "numpy"}
+    assert imported == {"json", "dataclasses", "numbers", "numpy"}
 
 
 # What is refused
@@ -364,3 +364,19 @@ def test_refuses_a_bad_table(arguments, match):
 def test_refuses_an_unknown_scalar():
     with pytest.raises(ValueError, match="epsilon"):
         random_recursion().replace(epsilon=1)
+
+
+def test_replaced_scalars_are_broadcast_and_say_nothing_of_what_was_dropped():
+    model = DenseTransformer(depth=3, heads=2)
+    recursion = Recursion.from_model(model)
+    assert recursion.dropped is not None and recursion.replace(gamma=0).dropped is None
+    nothing = recursion.replace(alpha=0, beta=0, gamma=0, delta=0)
+    assert nothing.table.shape == (3, 2) and not nothing.table.alpha.any()
+    with pytest.raises(ValueError, match="there is no epsilon"):
+        recursion.replace(epsilon=1)
+    with pytest.raises(ValueError, match="broadcast"):
+        recursion.replace(alpha=np.zeros((5, 2)))
+
+
+def test_counts_may_be_numpys():
+    assert Recursion({"alpha": [[1]], "beta": 0, "gamma": 0, "delta": 0}, n_classes=np.int64(4)).n_classes == 4

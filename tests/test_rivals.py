@@ -286,3 +286,10 @@ def test_a_layer_without_moves_has_no_score():
 def test_refuses_too_few_tasks():
     with pytest.raises(ValueError, match="both halves"):
         explain(trained_like(), LinearTask().sample(3))
+
+
+def test_a_memory_is_refused_in_one_sentence():
+    memory = EquivariantTransformer(depth=2, scalars=4, copies=2)
+    for model in (memory, Recursion.from_model(memory)):
+        with pytest.raises(ValueError, match=r"with a memory ask icl_nb\.memory\.explain_answer"):
+            explain(model, LinearTask().sample(8))

@@ -1,5 +1,7 @@
 """The task against its definition, with budgets where it is random, and everything that is no task or batch refused."""
 
+import dataclasses
+import json
 import math
 from dataclasses import FrozenInstanceError, replace
 
@@ -203,10 +205,22 @@ def test_a_context_of_a_single_class():
 
 
 @pytest.mark.parametrize("name", ["n_points", "n_features", "n_classes"])
-@pytest.mark.parametrize("value", [0, -1, 2.0, True, None, "3", math.nan, np.int64(3), torch.tensor(3)], ids=repr)
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, None, "3", math.nan, np.float64(3), torch.tensor(3)], ids=repr)
 def test_counts_of_a_task(name, value):
     with pytest.raises(ValueError, match=f"{name}=.*whole number"):
         LinearTask(**{name: value})
+
+
+def test_numbers_may_be_numpys():
+    task = LinearTask(np.int64(4), np.int32(3), np.uint8(2), np.float32(0.25), np.float64(1.0), 0)
+    assert task == LinearTask(4, 3, 2, 0.25, 1.0) and json.dumps(dataclasses.asdict(task))
+    assert MixedTask((np.int64(3), np.int64(9))).n_points == (3, 9)
+    assert torch.equal(task.sample(np.int64(2), seed=np.int64(5)).x, task.sample(2, seed=5).x)
+
+
+def test_a_batch_says_what_it_is_in_one_line():
+    batch = LinearTask(noise=0.1).sample(256, n_queries=2)
+    assert repr(batch) == "Batch(256 tasks, n=40, q=2, d=5, K=3, noise=0.1)"
 
 
 def test_one_class_is_no_task():

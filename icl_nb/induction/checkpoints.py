@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from icl_nb.checkpoints import run_recipes
+from icl_nb.checks import check_dtype
 from icl_nb.induction.models import FullInductionTransformer, InductionTransformer
 from icl_nb.induction.tasks import MarkovTask, loss, posterior_predictive
 from icl_nb.induction.training import JOINT, STAGED, Stage, predict_chains, train_full, train_induction
-from icl_nb.tasks import check_dtype
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 KINDS = {"simplified": InductionTransformer, "full": FullInductionTransformer}

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
+from icl_nb.checks import check_count
 from icl_nb.induction.information import InformationTable
 from icl_nb.induction.models import InductionTransformer
 from icl_nb.induction.tasks import Chains, histories, match_counts, unigram_counts
-from icl_nb.tasks import check_count
 
 START = 0.01  # the sharpness that `InductionTransformer` starts with
 

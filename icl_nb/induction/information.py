@@ -16,6 +16,7 @@ from itertools import combinations
 import numpy as np
 import torch
 
+from icl_nb.checks import check_count
 from icl_nb.induction.tasks import (
     Chains,
     MarkovTask,
@@ -25,7 +26,6 @@ from icl_nb.induction.tasks import (
     true_conditional,
     unigram_counts,
 )
-from icl_nb.tasks import check_count
 
 MEASURES = ("modified", "chi_square", "mutual")
 # Probability with which a token is taken as uniform. Where the prior is sharp, a chain may leave a set of contexts once

@@ -7,8 +7,8 @@ answer.
 import numpy as np
 from numpy.typing import ArrayLike
 
+from icl_nb.checks import check_count
 from icl_nb.induction.tasks import check_lags
-from icl_nb.tasks import check_count
 
 
 def generalized_induction_head(

@@ -14,7 +14,6 @@ Letters: B sequences, L tokens, S states, M lags in the window, H heads, D degre
 """
 
 import itertools
-import math
 from collections.abc import Iterator
 from functools import reduce
 from operator import mul
@@ -22,8 +21,8 @@ from operator import mul
 import torch
 from torch import Tensor, nn
 
+from icl_nb.checks import check_count, check_seed, is_number
 from icl_nb.induction.tasks import check_tokens
-from icl_nb.tasks import check_count, check_seed
 
 
 class InductionTransformer(nn.Module):
@@ -79,7 +78,7 @@ class InductionTransformer(nn.Module):
             check_count(name, count, 1)
         check_seed(seed)
         for name, value in (("start", tuple(start)), ("noise", (noise, 0.0)), ("sharpness", (sharpness, 0.0))):
-            if len(value) != 2 or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in value):
+            if len(value) != 2 or not all(is_number(v) for v in value):
                 raise ValueError(f"{name}={value}; it must be finite (start: a pair of scores, on and off the own lag)")
         if subsets is None:
             subsets = [

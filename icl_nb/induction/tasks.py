@@ -7,12 +7,13 @@ the lags; written as a number to base S, first lag first, it is the row of the k
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from icl_nb.tasks import check_count, check_fraction, check_seed, check_tensor
+from icl_nb.checks import check_count, check_fraction, check_positive, check_tensor, generator
 
 LEAST_PROBABILITY = 1e-6  # `loss` raises smaller probabilities to it: an average over few matches often holds a 0
 
@@ -50,7 +51,7 @@ class Chains:
         check_lags(self.lags)
         check_count("n_states", self.n_states, 2)
         if self.concentration is not None:
-            check_concentration(self.concentration)
+            check_positive("concentration", self.concentration)
         check_tokens(self.tokens, self.n_states, self.lags)
         check_tensor("answer", self.answer, (torch.int64,))
         check_tensor("kernel", self.kernel, (torch.float64,))
@@ -112,11 +113,15 @@ class MarkovTask:
     dominance: float = 0.0
 
     def __post_init__(self):
-        check_count("n_states", self.n_states, 2)
-        check_count("length", self.length, 1)
-        check_lags(self.lags)
-        check_concentration(self.concentration)
-        check_fraction("dominance", self.dominance)
+        checked = {
+            "n_states": check_count("n_states", self.n_states, 2),
+            "length": check_count("length", self.length, 1),
+            "lags": check_lags(self.lags),
+            "concentration": check_positive("concentration", self.concentration),
+            "dominance": check_fraction("dominance", self.dominance),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         if self.dominance and len(self.lags) < 2:
             raise ValueError(
                 f"dominance={self.dominance} with lags={self.lags}; one parent leads only among two or more"
@@ -140,14 +145,11 @@ class MarkovTask:
             True
         """
         check_count("n_sequences", n_sequences, 1)
-        # As in `LinearTask`: training continues generators of its own seed, and meets none of these sequences.
-        generator = (
-            seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed) + 2**31)
-        )
-        kernel = torch.from_numpy(sample_kernels(self, n_sequences, seed=generator))
+        random = generator(seed)
+        kernel = torch.from_numpy(sample_kernels(self, n_sequences, seed=random))
         order, n_states = max(self.lags, default=0), self.n_states
         # One row of uniform numbers a token, so that those of a shorter sequence are the first of a longer one.
-        uniform = torch.rand(self.length + 1, n_sequences, generator=generator, dtype=torch.float64)
+        uniform = torch.rand(self.length + 1, n_sequences, generator=random, dtype=torch.float64)
         tokens = torch.empty(self.length + 1, n_sequences, dtype=torch.int64)
         tokens[:order] = (uniform[:order] * n_states).long()
         steps = kernel.cumsum(-1)[..., :-1].contiguous()  # the last one is 1, and rounding must not make it less
@@ -181,9 +183,8 @@ def sample_kernels(task: MarkovTask, n_kernels: int, *, seed: int | torch.Genera
         ((5, 9, 3), True)
     """
     check_count("n_kernels", n_kernels, 1)
-    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed) + 2**31)
     # NumPy has Gamma variables from a generator of one's own, torch has not.
-    random = np.random.default_rng(torch.randint(2**62, (), generator=generator).item())
+    random = np.random.default_rng(torch.randint(2**62, (), generator=generator(seed)).item())
     n_rows = task.n_states ** len(task.lags)
     kernel = _dirichlet(random, (n_kernels, n_rows, task.n_states), task.concentration)
     if not task.dominance:
@@ -280,7 +281,7 @@ def posterior_predictive(
     alpha = chains.concentration if concentration is None else concentration
     if alpha is None:
         raise ValueError("with a dominance the posterior has no closed form; name a concentration to do without it")
-    check_concentration(alpha)
+    check_positive("concentration", alpha)
     counts = match_counts(chains, lags)
     return (counts + alpha) / (counts.sum(-1, keepdim=True) + alpha * chains.n_states)
 
@@ -424,17 +425,12 @@ def _dirichlet(random: np.random.Generator, shape: tuple[int, ...], concentratio
     return rows / rows.sum(-1, keepdims=True)
 
 
-def check_lags(lags: tuple[int, ...]) -> None:
-    if not isinstance(lags, tuple) or any(isinstance(lag, bool) or not isinstance(lag, int) for lag in lags):
+def check_lags(lags: tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(lags, tuple) or any(isinstance(lag, bool) or not isinstance(lag, Integral) for lag in lags):
         raise ValueError(f"lags={lags!r}; they must be a tuple of whole numbers")
     if any(lag < 1 for lag in lags) or any(a >= b for a, b in pairwise(lags)):
         raise ValueError(f"lags={lags}; they must be at least 1 and increase")
-
-
-def check_concentration(concentration: float) -> None:
-    is_number = isinstance(concentration, (int, float)) and not isinstance(concentration, bool)
-    if not is_number or not 0 < concentration < float("inf"):
-        raise ValueError(f"concentration={concentration!r}; it must be a positive finite number")
+    return tuple(int(lag) for lag in lags)
 
 
 def check_tokens(tokens: Tensor, n_states: int, lags: tuple[int, ...]) -> None:

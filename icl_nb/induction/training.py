@@ -1,6 +1,5 @@
 """Training of the two models: plain gradient descent on fixed sequences, in stages or all at once, and Adam."""
 
-import math
 import time
 from dataclasses import dataclass
 
@@ -9,16 +8,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from icl_nb.checks import check_count, check_positive, check_seed
 from icl_nb.induction.models import FullInductionTransformer, InductionTransformer
 from icl_nb.induction.tasks import LEAST_PROBABILITY, Chains, MarkovTask, histories, loss
-from icl_nb.tasks import check_count, check_seed
+from icl_nb.training import descend
 
 PARTS = {"selector": "c", "heads": "w", "classifier": "a"}
-
-
-def _check_rate(rate: float) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
-        raise ValueError(f"learning_rate={rate!r}; it must be positive and finite")
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class Stage:
         if not self.parts or len(set(self.parts)) < len(self.parts) or not set(self.parts) <= set(PARTS):
             raise ValueError(f"parts={self.parts}; they must be one or several of {', '.join(PARTS)}")
         check_count("steps", self.steps, 1)
-        _check_rate(self.learning_rate)
+        check_positive("learning_rate", self.learning_rate)
 
 
 JOINT = (Stage(tuple(PARTS), 600, 1.0),)
@@ -207,17 +202,14 @@ def train_full(
         [0, 1, 2]
     """
     check_seed(seed)
-    for name, count in (("steps", steps), ("batch_size", batch_size), ("record_every", record_every)):
+    for name, count in (("batch_size", batch_size), ("record_every", record_every)):
         check_count(name, count, 1)
     check_count("n_validation", n_validation, 2)
-    _check_rate(learning_rate)
     if task.n_states != model.n_states:
         raise ValueError(f"the task has S={task.n_states}; the model reads S={model.n_states}")
     started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     fresh = task.sample(n_validation, seed=seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps + 1)
     history = []
 
     def record(step: int) -> None:
@@ -226,21 +218,19 @@ def train_full(
 
     record(0)
     at_once = 50  # batches drawn together: sampling goes token by token, and costs the same for one batch or fifty
-    for step in tqdm(range(steps), desc="train", disable=None if progress else True):
+    pool: Chains
+
+    def loss_of(step: int) -> Tensor:
+        nonlocal pool
         if step % at_once == 0:
             pool = task.sample(at_once * batch_size, seed=generator)
         batch = pool[step % at_once * batch_size : (step % at_once + 1) * batch_size]
         following = torch.cat([batch.tokens[:, 1:], batch.answer[:, None]], 1)
-        value = -model.log_probabilities(batch.tokens).gather(-1, following[..., None]).mean()
-        if not value.isfinite():
-            raise ValueError(f"the loss is {value.item()} at step {step}; try a rate below {learning_rate}")
-        optimiser.zero_grad()
-        value.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        if (step + 1) % record_every == 0:
-            record(step + 1)
+        return -model.log_probabilities(batch.tokens).gather(-1, following[..., None]).mean()
+
+    for step, _ in enumerate(descend(model.parameters(), steps, learning_rate, loss_of, progress=progress), 1):
+        if step % record_every == 0:
+            record(step)
     return FullHistory(*map(list, zip(*history, strict=True)), time.perf_counter() - started)
 
 
