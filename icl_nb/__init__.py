@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from icl_nb.abstraction import abstract, four_scalar_model
-from icl_nb.checkpoints import available, describe, load, save
+from icl_nb.files import available, describe, history, load, save
 from icl_nb.classifier import RecursionClassifier
 from icl_nb.evaluation import Comparison, Report, compare, evaluate, mean_agreement, predict, score, yardsticks
 from icl_nb.induction import InductionTransformer, MarkovTask, generalized_induction_head

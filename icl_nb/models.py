@@ -194,6 +194,15 @@ class InContextTransformer(nn.Module, ABC):
         """
         raise ValueError(f"symmetry acts on dense weights; {type(self).__name__} has none to impose it on")
 
+    @classmethod
+    @abstractmethod
+    def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
+        """Refuse a configuration that a state of these shapes cannot be of, before a model of any size is built.
+
+        Raises:
+            ValueError: it is of another size.
+        """
+
     def _tokens(self, x: Tensor, y: Tensor) -> Tensor:
         """Points and centred labels side by side, `(B, N, d + K)`, if the prompt is as `forward` describes."""
         check_prompt(x, y, self.n_classes)
@@ -231,6 +240,15 @@ class AttentionTransformer(InContextTransformer):
         # The answer is where one copy would have put it, until training says otherwise.
         first = nn.functional.one_hot(torch.tensor(0), copies) if copies > 1 else torch.tensor(1)
         self.scale = nn.Parameter(5.0 * first)
+
+    @classmethod
+    def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
+        """As `InContextTransformer.check_shapes` says."""
+        if set(shapes) != {"m", "v", "scale"}:
+            raise ValueError(f"it holds {', '.join(sorted(shapes)) or 'nothing'} and must hold m, scale, v")
+        stated = config.get("depth"), config.get("heads")
+        if stated != shapes["m"][:2]:
+            raise ValueError(f"depth and heads are {stated}, and m has shape {shapes['m']}")
 
     @abstractmethod
     def weights(self) -> tuple[Tensor, Tensor]:

@@ -111,6 +111,18 @@ class OrdinaryTransformer(InContextTransformer):
         layers = [partial(layer, orders=order) for layer, order in zip(self.layers, three, strict=True)]
         return partial(self.embed, orders=orders), layers, partial(self.read_out, orders=orders)
 
+    @classmethod
+    def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
+        """As `InContextTransformer.check_shapes` says."""
+        depth = sum(name.endswith(".up.weight") for name in shapes)
+        if config.get("depth") != depth or not {"layers.0.attention_query.weight", "layers.0.up.weight"} <= set(shapes):
+            raise ValueError(f"depth is {config.get('depth')!r}, and it holds {depth} layers")
+        (query, width), (hidden, _) = (shapes[f"layers.0.{part}.weight"] for part in ("attention_query", "up"))
+        heads, size, mlp, blocks = (config.get(name) for name in ("heads", "head_size", "mlp", "blocks"))
+        tokens = config.get("n_features") + config.get("n_classes")
+        if (heads * size, mlp * width, blocks * tokens) != (query, hidden, width):
+            raise ValueError(f"heads={heads}, head_size={size}, mlp={mlp}, blocks={blocks} are not those of the weights")
+
     def injection(self, n_tasks: int, generator: torch.Generator) -> dict:
         r"""Random group elements for each task and each linear map, as `orders` `(B, 3 L + 2, d + K)`.
 

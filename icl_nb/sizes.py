@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from icl_nb.checkpoints import load
+from icl_nb.files import load
 from icl_nb.checks import check_count, check_seed, check_tensor
 from icl_nb.evaluation import LEAST_PROBABILITY, predict
 from icl_nb.models import EquivariantTransformer

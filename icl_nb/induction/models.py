@@ -102,6 +102,17 @@ class InductionTransformer(nn.Module):
         names = ("n_states", "window", "heads", "degree", "normalise")
         return {name: getattr(self, name) for name in names} | {"subsets": [list(s) for s in self.subsets]}
 
+    @classmethod
+    def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
+        """Refuse a configuration that a state of these shapes cannot be of, before a model of any size is built.
+
+        Raises:
+            ValueError: it is of another size.
+        """
+        stated = (config["heads"], config["window"]), (len(config["subsets"]),)
+        if (shapes["w"], shapes["c"]) != stated:
+            raise ValueError(f"heads, window and subsets are {stated}, and the weights {shapes['w']}, {shapes['c']}")
+
     @property
     def sharpness(self) -> float:
         """a."""
@@ -238,6 +249,13 @@ class FullInductionTransformer(nn.Module):
     def config(self) -> dict:
         """The keyword arguments that build a model of this shape."""
         return {name: getattr(self, name) for name in ("n_states", "window", "heads", "width")}
+
+    @classmethod
+    def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
+        """As `InductionTransformer.check_shapes`."""
+        stated = (config["n_states"], config["width"]), (config["heads"], config["window"] + 1)
+        if (shapes["embedding.weight"], shapes["bias"]) != stated:
+            raise ValueError(f"states, width, heads and window are not those of the weights: {stated}")
 
     def stream(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The residual stream after the first layer, `(B, L, W)`, and that layer's attention, `(B, H, L, L)`: row t is
