@@ -1,10 +1,6 @@
 """icl_nb: what a transformer does when it classifies in context."""
 
-import os
-
-# Before torch loads. The matrices here are small: a second thread gains nothing, and where other work holds the cores
-# it slows a step a hundredfold. Run processes side by side instead, or set the variable yourself.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from importlib.metadata import version
 
 from icl_nb.abstraction import abstract, four_scalar_model
 from icl_nb.checkpoints import available, describe, load, save
@@ -18,6 +14,8 @@ from icl_nb.rivals import explain
 from icl_nb.symmetry import assert_equivariant, equivariance_error, equivariance_errors
 from icl_nb.tasks import Batch, LinearTask, MixedTask
 from icl_nb.training import History, train
+
+__version__ = version("icl-nb")
 
 __all__ = [
     "BASELINES",

@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, fields
@@ -23,6 +24,11 @@ from icl_nb.training import SYMMETRIES, train
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 where it went well, 2 where the input was wrong, with one line that says what."""
     options = _parser().parse_args(arguments)
+    # The matrices here are small: a second thread gains nothing, and where other work holds the cores it slows a step a
+    # hundredfold. Torch is loaded already; the variable is for the processes that `checkpoints` starts.
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
     try:
         rows = options.run(options)
     except (ValueError, OSError) as error:
