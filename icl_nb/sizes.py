@@ -186,7 +186,7 @@ def _oracle(batch: Batch, sweeps: tuple[int, ...], seed: int) -> tuple[Posterior
 
 @cache
 def _shipped(name: str) -> EquivariantTransformer:
-    return load(name)
+    return load(name, dtype=torch.float64)  # whatever torch's default is: the cache outlives it
 
 
 def stored() -> dict[tuple[int, int, int], dict]:
