@@ -1,8 +1,9 @@
 # Everything the book needs, one target each. `make book` and `make test` do all of their own set-up.
 
-# The first Python that is recent enough; name another with PYTHON=...
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# The first Python that fits; name another with PYTHON=...
+FITS := (3, 11) <= sys.version_info[:2] <= (3, 14)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not $(FITS))' 2>/dev/null && echo $$p && break; done)
 # Where the packages go. In an active conda environment: VENV="$CONDA_PREFIX".
 VENV ?= .venv
 # On Linux the plain torch wheel brings gigabytes of CUDA; this index has the CPU build. For a GPU name another,
@@ -11,8 +12,9 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Processes that run tests and notebooks side by side, and what else to tell pytest (make test ARGS="-k oracle -x").
 JOBS ?= 2
 ARGS ?=
-# Notebooks that `make notebooks` runs; all of them by default.
+# Notebooks that `make notebooks` runs, and settings that `make test-portable` tries; all of them by default.
 NB ?=
+SETTINGS ?=
 
 # Two-thread torch collapses when other work holds the cores, so each process gets one and work runs side by side.
 export OMP_NUM_THREADS ?= 1
@@ -27,6 +29,24 @@ READY := $(VENV)/.icl-nb-ready
 PYTEST := $(BIN)/python -m pytest
 # Scopes stay in the order of collection, which conftest.py sorts: slow notebooks first.
 SIDE_BY_SIDE := -n $(JOBS) --dist loadscope --no-loadscope-reorder
+# Torch has packages for macOS from 14 on.
+COMPILE := MACOSX_DEPLOYMENT_TARGET=14.0 UV_PYTHON_DOWNLOADS=never \
+	$(BIN)/python -m uv pip compile --quiet --no-header --no-annotate --all-extras pyproject.toml
+
+# What may be wrong with a Python and with the folder VENV, each in one sentence, before anything is made or removed.
+define REFUSE_VERSION
+$(1) -c 'import sys; sys.exit(not $(FITS) and "icl-nb needs Python 3.11 to 3.14, and $(1) is %d.%d; " \
+	"name another: make PYTHON=..., in a VENV without one." % sys.version_info[:2])'
+endef
+define MAKE_VENV
+{ test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 was found; install one, or name it: make PYTHON=..." >&2; exit 1; }; \
+	$(call REFUSE_VERSION,$(PYTHON)) || exit 1; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	test ! -e $(VENV) || test -e $(VENV)/pyvenv.cfg || test -z "$$(ls -A $(VENV))" || \
+		{ echo "$(VENV) is no virtual environment and has no pip; remove it, or name another: make VENV=..." >&2; exit 1; }; \
+	$(PYTHON) -m venv --clear $(VENV); }
+endef
 
 .DEFAULT_GOAL := help
 
@@ -37,17 +57,19 @@ help: ## List the targets
 .PHONY: book
 book: env ## Build the book into _build/html/index.html; a warning fails it
 	@# All of it every time: a partial build repeats no warning of the pages that it skips, and passes.
-	$(BIN)/jupyter-book build . --all -W --keep-going
+	$(BIN)/python tools/address.py --config _build/config.yml
+	$(BIN)/jupyter-book build . --config _build/config.yml --all -W --keep-going
+	@# The package lies beside the pages, where a notebook on Colab finds it.
+	rm -f _build/html/icl_nb-*.whl
+	$(BIN)/python -m hatchling build -t wheel -d _build/html
 
 .PHONY: test
 test: env ## Run unit tests, doctests and every notebook (ARGS=... goes to pytest)
 	$(PYTEST) tests icl_nb book $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-portable
-test-portable: env ## Run the notebooks as other processors and two threads would
-	ATEN_CPU_CAPABILITY=default $(PYTEST) book $(SIDE_BY_SIDE) $(ARGS)
-	ATEN_CPU_CAPABILITY=avx2 $(PYTEST) book $(SIDE_BY_SIDE) $(ARGS)
-	OMP_NUM_THREADS=2 $(PYTEST) book $(ARGS)
+test-portable: env ## Run all of it as other processors would, and jittered (SETTINGS=prescott,jitter-0 ARGS=book/01-data.ipynb)
+	$(BIN)/python tools/portable.py --jobs $(JOBS) $(if $(SETTINGS),--settings $(SETTINGS)) $(ARGS)
 
 .PHONY: notebooks
 notebooks: env ## Re-execute the notebooks in place (NB=book/01-data.ipynb for one)
@@ -69,7 +91,8 @@ bench: env ## Time the package on this machine
 
 .PHONY: lab
 lab: env ## Open the notebooks in JupyterLab
-	$(BIN)/jupyter lab book
+	@# Jupyter refuses to run as root, which is who one is in a container, unless told.
+	$(BIN)/jupyter lab book $$(test "$$(id -u)" != 0 || echo --allow-root)
 
 .PHONY: lint
 lint: env ## Check style, in code and notebooks
@@ -81,24 +104,42 @@ format: env ## Mend style, in code and notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: address
+address: env ## Fit the notebooks to the addresses in pyproject.toml
+	$(BIN)/python tools/address.py
+
 .PHONY: pins
-pins: env ## Write the versions now installed to constraints.txt
-	@# A local label such as torch's +cpu names a build that other systems do not have.
-	{ sed '/^#/!d' constraints.txt; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+.*//'; } > constraints.new
-	mv constraints.new constraints.txt
+pins: env ## Write the versions now installed to constraints.txt, with those of other systems and Pythons
+	$(BIN)/python -m pip install --quiet uv
+	@# uv keeps what the file already holds, so that it adds only what other systems and Pythons need. It knows no
+	@# local label such as torch's +cpu, which names a build that other systems do not have.
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude uv --exclude-editable | sed 's/+.*//' > constraints.new
+	$(COMPILE) --universal --python-version 3.11 --output-file constraints.new
+	@# What the CUDA build of torch needs, it names exactly itself, and another build needs other versions.
+	{ sed '/^#/!d' constraints.txt; sed -E '/^(cuda-|nvidia-|triton==)/d' constraints.new; } > constraints.newer
+	mv constraints.newer constraints.txt
+	rm constraints.new
 	touch $(READY)
+	$(MAKE) resolve
+
+.PHONY: resolve
+resolve: env ## Ask the package index whether every system can install the pins, as ready-made packages
+	$(BIN)/python -m pip install --quiet uv
+	for platform in linux macos windows; do for version in 3.11.0 3.11.2 3.12 3.13 3.14; do \
+		echo "$$platform, Python $$version"; \
+		$(COMPILE) --python-platform $$platform --python-version $$version \
+			--constraint constraints.txt --only-binary :all: > /dev/null || exit 1; done; done
 
 .PHONY: env
 env: $(READY) ## Set up only: the packages, into .venv
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later was found; install one, or name it: make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-		"icl-nb needs Python 3.11 or later; $(PYTHON) is %d.%d. Name another: make PYTHON=..." % sys.version_info[:2])'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Left half made (by an interrupt, or for want of ensurepip) it has no pip, and is made anew.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(MAKE_VENV)
+	@$(call REFUSE_VERSION,$(BIN)/python)
 	@test "$$(uname -s)" != Linux || \
-		$(BIN)/python -m pip install -qqq --no-deps --timeout 10 --retries 0 --index-url $(TORCH_INDEX) --constraint constraints.txt torch || \
-		echo "Warning: no torch from $(TORCH_INDEX); taking the one that pip finds elsewhere, which may be large." >&2
+		$(BIN)/python -m pip install -qqq --no-deps --timeout 10 --retries 0 --index-url $(TORCH_INDEX) --constraint constraints.txt torch \
+			2>/dev/null || echo "Warning: no torch from $(TORCH_INDEX); taking the one that pip finds elsewhere, which may be large." >&2
 	@echo 'Installing about 1.6 GB of packages into $(VENV): a few minutes, and once only.'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[book,test,dev]'
 	@touch $@

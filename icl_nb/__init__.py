@@ -1,57 +1,39 @@
 """icl_nb: what a transformer does when it classifies in context."""
 
-import os
+from importlib import import_module
 
-# Before torch loads. The matrices here are small: a second thread gains nothing, and where other work holds the cores
-# it slows a step a hundredfold. Run processes side by side instead, or set the variable yourself.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+_HOMES = {
+    "abstraction": ["abstract", "four_scalar_model"],
+    "classifier": ["RecursionClassifier"],
+    "evaluation": ["Comparison", "Report", "compare", "evaluate", "mean_agreement", "predict", "score", "yardsticks"],
+    "files": ["available", "describe", "load", "save"],
+    "induction": ["InductionTransformer", "MarkovTask", "generalized_induction_head"],
+    "models": ["DenseTransformer", "EquivariantTransformer"],
+    "oracle": ["BASELINES", "baseline_predict", "bayes_posterior", "bayes_predict"],
+    "recursion": ["Recursion"],
+    "rivals": ["explain"],
+    "symmetry": ["assert_equivariant", "equivariance_error", "equivariance_errors"],
+    "tasks": ["Batch", "LinearTask", "MixedTask"],
+    "training": ["History", "train"],
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-from icl_nb.abstraction import abstract, four_scalar_model
-from icl_nb.files import available, describe, history, load, save
-from icl_nb.classifier import RecursionClassifier
-from icl_nb.evaluation import Comparison, Report, compare, evaluate, mean_agreement, predict, score, yardsticks
-from icl_nb.induction import InductionTransformer, MarkovTask, generalized_induction_head
-from icl_nb.models import DenseTransformer, EquivariantTransformer
-from icl_nb.oracle import BASELINES, baseline_predict, bayes_posterior, bayes_predict
-from icl_nb.recursion import Recursion
-from icl_nb.rivals import explain
-from icl_nb.symmetry import assert_equivariant, equivariance_error, equivariance_errors
-from icl_nb.tasks import Batch, LinearTask, MixedTask
-from icl_nb.training import History, train
+__all__ = sorted(_HOME)
 
-__all__ = [
-    "BASELINES",
-    "Batch",
-    "Comparison",
-    "DenseTransformer",
-    "EquivariantTransformer",
-    "History",
-    "InductionTransformer",
-    "LinearTask",
-    "MarkovTask",
-    "MixedTask",
-    "Recursion",
-    "RecursionClassifier",
-    "Report",
-    "abstract",
-    "assert_equivariant",
-    "available",
-    "baseline_predict",
-    "bayes_posterior",
-    "bayes_predict",
-    "compare",
-    "describe",
-    "equivariance_error",
-    "equivariance_errors",
-    "evaluate",
-    "explain",
-    "four_scalar_model",
-    "generalized_induction_head",
-    "load",
-    "mean_agreement",
-    "predict",
-    "save",
-    "score",
-    "train",
-    "yardsticks",
-]
+
+def __getattr__(name: str):
+    """A public name is imported when it is first used (PEP 562), so that `icl_nb.recursion` costs NumPy and no more."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("icl-nb")
+    elif name in _HOME:
+        value = getattr(import_module(f"icl_nb.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module 'icl_nb' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

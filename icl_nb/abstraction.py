@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import helmert
 from scipy.optimize import linear_sum_assignment, minimize
 from torch import Tensor
 from torch.func import functional_call, jacrev
@@ -571,11 +572,11 @@ def random_rotation(size: int, generator: torch.Generator, *, fix_axis: bool = F
     """
     check_count("size", size, 1)
     moved = size - fix_axis  # directions that may turn
-    turn = torch.linalg.qr(torch.randn(moved, moved, generator=generator, dtype=torch.float64))[0]
+    q, r = torch.linalg.qr(torch.randn(moved, moved, generator=generator, dtype=torch.float64))
+    turn = q * r.diagonal().sign()  # with R's diagonal positive, Q is unique, and all rotations are as likely
     if not fix_axis:
         return turn
-    eye = torch.eye(size, dtype=torch.float64)
-    frame = torch.linalg.qr(torch.cat([torch.full((size, 1), size**-0.5, dtype=torch.float64), eye[:, 1:]], 1))[0]
+    frame = torch.from_numpy(helmert(size, full=True)).T  # its first column is the axis
     return frame @ torch.block_diag(torch.ones(1, 1, dtype=torch.float64), turn) @ frame.T
 
 

@@ -18,8 +18,8 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from icl_nb.files import load
 from icl_nb.checks import check_count, check_fraction
+from icl_nb.files import load
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks import feature_scale
 

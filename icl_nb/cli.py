@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, fields
@@ -12,18 +13,26 @@ import torch
 from tqdm import tqdm
 
 from icl_nb import checkpoints
-from icl_nb.checkpoints import KINDS, check_path, load, save
 from icl_nb.checks import check_count, check_device
 from icl_nb.evaluation import LEAST_PROBABILITY, evaluate, predict, score
-from icl_nb.induction import checkpoints as chains
+from icl_nb.files import SHIPPED, available, check_path, describe, load, save
+from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
+from icl_nb.ordinary import OrdinaryTransformer
 from icl_nb.tasks import LinearTask
 from icl_nb.training import SYMMETRIES, train
+
+KINDS = {"dense": DenseTransformer, "equivariant": EquivariantTransformer, "ordinary": OrdinaryTransformer}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 where it went well, 2 where the input was wrong, with one line that says what."""
     options = _parser().parse_args(arguments)
+    # The matrices here are small: a second thread gains nothing, and where other work holds the cores it slows a step a
+    # hundredfold. Torch is loaded already; the variable is for the processes that `checkpoints` starts.
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
     try:
         rows = options.run(options)
     except (ValueError, OSError) as error:
@@ -38,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_train(options) -> list[dict]:
     if options.out:
-        check_path(options.out)  # now, not after the training
+        check_path(options.out, writable=True)  # now, not after the training
     check_count("n_tasks", options.n_tasks, 2)
     model = _build(options, options.depth, options.heads, options.seed)
     task = _task(options)
@@ -132,25 +141,22 @@ def run_sweep(options) -> list[dict]:
 
 
 def run_checkpoints(options) -> list[dict]:
-    """List the shipped checkpoints of a part of the book, or re-create them from their recipes."""
-    part = {1: checkpoints, 2: chains}[options.part]
-    folder = Path(options.folder or part.SHIPPED)
+    """List the shipped checkpoints, or re-create them from their recipes."""
+    folder = Path(options.folder or SHIPPED)
+    parts = (1, 2) if options.part is None else (options.part,)
+    names = options.names
     if options.retrain:
-        part.retrain(options.names or None, folder=folder, jobs=options.jobs, progress=not options.json)
-    names = options.names or (list(part.RECIPES) if options.retrain else part.available())
-    described = {name: part.describe(folder / f"{name}.safetensors" if options.retrain else name) for name in names}
-    if options.part == 2:
-        return [
-            {"name": name, "training_seconds": content["about"]["seconds"], **content["about"]["evaluation"]}
-            for name, content in described.items()
-        ]
+        names = names or [name for name, recipe in checkpoints.RECIPES.items() if recipe.part in parts]
+        checkpoints.retrain(names, folder=folder, jobs=options.jobs, progress=not options.json)
+    else:
+        names = names or [name for name in available() if checkpoints.RECIPES[name].part in parts]
     rows = []
-    for name, content in described.items():
-        evaluation, training = content["about"]["evaluation"], content["about"]["training"]
-        size = {key: content["config"][key] for key in ("depth", "heads")}
-        rows.append(
-            {"name": name, "kind": content["kind"], **size, "training_seconds": training["seconds"], **evaluation}
-        )
+    for name in names:
+        content = describe(folder / f"{name}.safetensors" if options.retrain else name)
+        about, config = content["about"], content["config"]
+        size = {key: config[key] for key in ("depth", "heads") if key in config}
+        seconds = about["training"]["seconds"] if "training" in about else about["seconds"]
+        rows.append({"name": name, "kind": content["kind"], **size, "training_seconds": seconds, **about["evaluation"]})
     return rows
 
 
@@ -203,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--retrain", action="store_true", help="re-create them from their recipes")
     sub.add_argument("--folder", help="where retrained checkpoints go; by default where they ship")
     sub.add_argument(
-        "--part", type=int, choices=(1, 2), default=1, help="of the book: 1 classifies, 2 continues chains"
+        "--part", type=int, choices=(1, 2), help="of the book: 1 classifies, 2 continues chains; by default both"
     )
     sub.add_argument("--jobs", type=int, default=2, help="processes side by side")
     return parser
@@ -252,10 +258,14 @@ def _training(options) -> dict:
 
 
 def _print_table(rows: list[dict]) -> None:
+    """A row a line; rows need not have the same columns, and what one lacks stays empty."""
     if not rows:
         return
-    cells = [[f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
-    table = [list(rows[0]), *cells]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [
+        [f"{row[name]:.4f}" if isinstance(row.get(name), float) else str(row.get(name, "")) for name in columns]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for line in (columns, *cells):
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

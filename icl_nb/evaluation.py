@@ -69,10 +69,36 @@ def score(logits: Tensor, batch: Batch) -> Report:
         >>> report.accuracy
         1.0
     """
-    logits = _by_query(logits, batch)
-    right = (logits.argmax(-1) == batch.query_y).double().mean(-1)  # (B,)
-    loss = -logits.log_softmax(-1).gather(-1, batch.query_y[..., None]).mean((1, 2))  # (B,)
+    right, loss = _marks(logits, batch)
     return Report(*mean_and_error(right), *mean_and_error(loss), len(batch), batch.n_queries)
+
+
+def difference(ours: Tensor, theirs: Tensor, batch: Batch) -> Report:
+    r"""Our accuracy and cross-entropy less theirs on the same tasks, with the standard errors of the differences.
+
+    .. math:: \bar a - \bar b, \qquad \mathrm{se}^2 = \operatorname{var}_t(a_t - b_t) / B
+
+    Hard tasks are hard for both: the difference is known better than either value.
+
+    Arguments:
+        ours: `(B, K)` or `(B, q, K)`, finite logits or log-probabilities.
+        theirs: likewise.
+        batch: whose `query_y` are the answers.
+
+    Raises:
+        ValueError: a shape does not fit the batch, or a logit is not finite, or there is one task only.
+
+    Source: textbook.
+
+    Example:
+        >>> batch = LinearTask().sample(500, seed=1)
+        >>> right, wrong = batch.query_x @ batch.w.mT, -batch.query_x @ batch.w.mT
+        >>> difference(right, wrong, batch).accuracy, difference(right, right, batch).accuracy_se
+        (1.0, 0.0)
+    """
+    (right, loss), (their_right, their_loss) = _marks(ours, batch), _marks(theirs, batch)
+    differences = *mean_and_error(right - their_right), *mean_and_error(loss - their_loss)
+    return Report(*differences, len(batch), batch.n_queries)
 
 
 def compare(ours: Tensor, theirs: Tensor, batch: Batch) -> Comparison:
@@ -227,6 +253,12 @@ def _correlation(ours: Tensor, theirs: Tensor) -> float:
     if not ours.any() or not theirs.any():
         return 0.0
     return torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1].item()
+
+
+def _marks(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:  # share right and cross-entropy of each task, (B,)
+    logits = _by_query(logits, batch)
+    right = (logits.argmax(-1) == batch.query_y).double().mean(-1)
+    return right, -logits.log_softmax(-1).gather(-1, batch.query_y[..., None]).mean((1, 2))
 
 
 def _by_query(logits: Tensor, batch: Batch) -> Tensor:  # (B, q, K), float64

@@ -56,8 +56,8 @@ def save(model: nn.Module, path: str | Path, history: dict[str, np.ndarray] | No
         about: anything that JSON can hold, kept beside the configuration and given back by `describe`.
 
     Raises:
-        ValueError: a model of another class or dtype, a number that is not finite, a path that is no such file or cannot
-            be written, or something about it that JSON cannot hold.
+        ValueError: a model of another class or dtype, a number that is not finite, a path that is no such file or
+            cannot be written, or something about it that JSON cannot hold.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:

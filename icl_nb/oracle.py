@@ -151,10 +151,12 @@ def _segment_means(
     x, queries = (points.double().permute(2, 1, 0).repeat(1, 1, chains) for points in (part.context_x, part.query_x))
     w = sample_w(x, part.context_y.T.repeat(1, chains), part.n_classes, part.noise, burn_in, generator)
     counts = queries.new_zeros(SEGMENTS, part.n_classes, *queries.shape[1:])
+    scores, best = torch.empty_like(counts[0]), torch.empty_like(counts[0, 0])
     try:
         for sweep in range(sweeps):
-            scores = (next(w)[:, :, None] * queries).sum(1)  # (K, q, R)
-            counts[sweep * SEGMENTS // sweeps] += scores == scores.amax(0)
+            _scores(next(w), queries, out=scores)
+            torch.amax(scores, 0, out=best)
+            counts[sweep * SEGMENTS // sweeps] += scores.eq_(best)
     except InseparableError as error:
         raise ValueError(
             f"the labels of task {start + error.args[0] % len(part)} are not those of any linear classifier "
@@ -192,104 +194,136 @@ def sample_w(
     Raises:
         InseparableError: with the number of a run whose constraints no W meets, if noise is 0.
     """
-    binding = (y != UNLABELLED) & (x != 0).any(0)
-    x = x / torch.where(binding, x.abs().amax(0), 1.0)  # the side a point is on does not depend on its length
-    own = y == torch.arange(n_classes, device=y.device)[:, None, None]  # (K, n, R)
+    x, own, binding = _constraints(x, y, n_classes)
     w = torch.randn(n_classes, len(x), x.shape[-1], dtype=x.dtype, device=x.device, generator=generator)
+    scores = _scores(w, x)
+    room = x.new_empty(5, *x.shape[1:])
     if noise == 0:
-        _enter_cone(w, x, binding, own, generator)
+        _enter_cone(w, scores, x, binding, own, room, generator)
     release = noise / ((n_classes - 1) * (1 - noise))
     for sweep in range(burn_in):
         warmth = min(1, (sweep + 1) / (0.5 * burn_in))
-        _sweep(w, x, binding, own, generator, release=release**warmth)
+        _sweep(w, scores, x, own, room, generator, release=release**warmth)
     while True:
-        _sweep(w, x, binding, own, generator, release=release)
+        _sweep(w, scores, x, own, room, generator, release=release)
         yield w
+
+
+def _constraints(x: Tensor, y: Tensor, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Points (d, n, R) scaled to 1, class indicators (K, n, R) of their labels, and which of them bind (n, R)."""
+    binding = (y != UNLABELLED) & (x != 0).any(0)
+    # The side a point is on does not depend on its length; a point at the origin, of whatever label, binds nothing.
+    x = torch.where(binding, x, 0.0) / torch.where(binding, x.abs().amax(0), 1.0)
+    own = torch.where(binding, y, 0) == torch.arange(n_classes, device=y.device)[:, None, None]
+    return x, own.to(x.dtype), binding
 
 
 def _sweep(
     w: Tensor,
+    scores: Tensor,
     x: Tensor,
-    binding: Tensor,
     own: Tensor,
+    room: Tensor,
     generator: torch.Generator,
     release: float = 0.0,
     floor: Tensor | float = FLOOR,
 ) -> None:
-    """Redraw each coordinate of w once, in place; `floor` is the least lead of a label over its rivals."""
+    """Redraw each coordinate of w once, in place, and with it the scores; `floor` is the least lead of a label.
+
+    `own` is 1 where the label is class k, else 0. Products and `lerp` choose by it exactly, and several times as fast
+    as `where`, whose branch the processor mispredicts. `room` (5, n, R) is scratch: fresh memory costs more than sums.
+    """
     uniform = torch.rand(w.shape, dtype=w.dtype, device=w.device, generator=generator)
-    scores = _scores(w, x)
-    label_score = (scores * own).sum(0)
-    for k in range(len(w)):
+    bounds = w.new_empty(2, w.shape[-1])
+    lower, upper = bounds
+    label_score, rival, threshold, side, gap = room
+    ratio = threshold  # which is no longer needed then
+    torch.mul(scores[0], own[0], out=label_score)
+    for k in range(1, len(w)):
+        label_score.addcmul_(scores[k], own[k])
+    for k, (mine, score) in enumerate(zip(own, scores, strict=True)):
         # The point's side of its threshold: above the best rival if it is of class k, below its own class if not.
-        mine, score = own[k], scores[k].clone()
-        rival = scores.index_fill_(0, torch.tensor(k, device=w.device), -torch.inf).amax(0)
-        above, below = score - rival, score - label_score
+        rival.fill_(-torch.inf)
+        for other in (*scores[:k], *scores[k + 1 :]):
+            torch.maximum(rival, other, out=rival)
+        torch.lerp(label_score, rival, mine, out=threshold)
+        torch.mul(mine, 2, out=side).sub_(1)
+        torch.sub(score, threshold, out=gap).mul_(side)  # by how much the point is on its side
         if release:
-            right = torch.where(mine, above > 0, (below < 0) & (label_score >= rival))
-            chance = torch.rand(score.shape, dtype=w.dtype, device=w.device, generator=generator)
-            gap = torch.where(mine, above, below).masked_fill_(~(binding & right & (chance >= release)), torch.inf)
+            gap.mul_(threshold.ge_(rival)).mul_(rival.uniform_(generator=generator).ge_(release))
+            torch.nn.functional.threshold_(gap, 0.0, torch.inf)  # a label that is wrong, or released, binds nothing
         else:
-            # Clamped, for a point that rounding took across its threshold would be held on the wrong side.
-            gap = torch.where(mine, (above - floor).clamp_(min=1e-15), (below + floor).clamp_(max=-1e-15))
-            gap.masked_fill_(~binding, torch.inf)
-        score.zero_()
+            gap.sub_(floor).clamp_(min=1e-15)  # rounding may have taken a point across, and would hold it there
+        gap.mul_(side)
         for f in range(len(x)):
             old = w[k, f]
-            ratio = x[f] / gap
-            lower = old - ratio.amax(0).clamp_(min=1e-300).reciprocal_()
-            upper = old - ratio.amin(0).clamp_(max=-1e-300).reciprocal_()
-            new = truncated_normal(lower, upper, uniform[k, f])
-            snapped = (new * GRID).round_() / GRID
+            torch.div(x[f], gap, out=ratio)
+            torch.amax(ratio, 0, out=lower)
+            torch.amin(ratio, 0, out=upper)
+            lower.clamp_(min=1e-300)
+            upper.clamp_(max=-1e-300)
+            torch.sub(old, bounds.reciprocal_(), out=bounds)
+            new = truncated_normal(bounds, uniform[k, f])
+            snapped = (new * GRID).round_().div_(GRID)
             new = torch.where((snapped > lower) & (snapped < upper), snapped, new)
             gap.addcmul_(x[f], new - old)
-            score.addcmul_(x[f], new)
-            w[k, f] = new
-        scores[k] = score
-        label_score = torch.where(mine, score, label_score)
+            old.copy_(new)
+        _scores(w[k : k + 1], x, out=scores[k : k + 1])
+        label_score.lerp_(score, mine)
 
 
-def _scores(w: Tensor, x: Tensor) -> Tensor:
-    return (w[:, :, None] * x).sum(1)  # (K, n, R)
+def _scores(w: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
+    """Scores (K, n, R) of points x (d, n, R), feature by feature: all products at once would overflow the caches."""
+    out = x.new_empty(len(w), *x.shape[1:]) if out is None else out
+    for vector, score in zip(w, out, strict=True):
+        torch.mul(x[0], vector[0], out=score)
+        for f in range(1, len(x)):
+            score.addcmul_(x[f], vector[f])
+    return out
 
 
-def truncated_normal(lower: Tensor, upper: Tensor, uniform: Tensor) -> Tensor:
-    r"""Standard normal draws on [lower, upper] by inversion, from uniform draws.
+def truncated_normal(bounds: Tensor, uniform: Tensor) -> Tensor:
+    r"""Standard normal draws between `bounds` (lower, upper) by inversion, from uniform draws.
 
     .. math:: \Phi^{-1} \big( \Phi(a) + u \, (\Phi(b) - \Phi(a)) \big)
 
     An interval on the right is mirrored: only in its lower tail does Phi keep its digits. Beyond 38 standard
     deviations, where Phi underflows, the draw is the end nearest to 0.
     """
-    flip = lower + upper > 0
-    low, high = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
-    below, above = (0.5 * torch.erfc(bound * -(0.5**0.5)) for bound in (low, high))  # torch's ndtr has no lower tail
-    draw = torch.special.ndtri(below + uniform * (above - below)).clamp(low.clamp(min=-38), high)
-    return torch.where(flip, -draw, draw)
+    lower, upper = bounds
+    half = (lower + upper).gt_(0).sub_(0.5)  # half the sign: 1/2 on the right, to be mirrored
+    tails = torch.erfc((bounds * half).mul_(2**0.5))  # twice Phi; torch's ndtr has no lower tail
+    below, above = torch.minimum(*tails), torch.maximum(*tails)
+    draw = torch.special.ndtri((above - below).mul_(uniform).add_(below).mul_(0.5))
+    return draw.clamp_(min=-38).mul_(half).mul_(-2).clamp_(lower, upper)
 
 
-def _enter_cone(w: Tensor, x: Tensor, binding: Tensor, own: Tensor, generator: torch.Generator) -> None:
-    """Move w, in place, to where every label leads.
+def _enter_cone(
+    w: Tensor, scores: Tensor, x: Tensor, binding: Tensor, own: Tensor, room: Tensor, generator: torch.Generator
+) -> None:
+    """Move w and its scores, in place, to where every label leads.
 
     Sweeps that may not deepen the worst violation come first, then linear programs for the runs that are left. Starting
     from draws of the prior keeps the chains of a task apart, as R-hat needs.
     """
     for sweep in range(SEEK_SWEEPS + 1):
-        scores = _scores(w, x)
-        lead = (scores * own).sum(0) - scores.masked_fill(own, -torch.inf).amax(0)
+        for vector, score in zip(w, scores, strict=True):  # afresh: the worst point lies on its bound to the last bit
+            torch.sum(vector[:, None] * x, 0, out=score)
+        lead = (scores * own).sum(0) - torch.sub(scores, own, alpha=1e300).amax(0)
         worst = torch.where(binding, lead, torch.inf).amin(0)
         if (worst >= FLOOR).all():
             return
         if sweep < SEEK_SWEEPS:
-            _sweep(w, x, binding, own, generator, floor=worst.clamp(max=FLOOR))
+            _sweep(w, scores, x, own, room, generator, floor=worst.clamp(max=FLOOR))
     seed = int(torch.randint(2**31, (), device=w.device, generator=generator))
     random = np.random.default_rng(seed)
     for run in (worst < FLOOR).nonzero()[:, 0].tolist():
         keep = binding[:, run]
-        found = _solve_cone(x[:, keep, run].T.cpu().numpy(), own[:, keep, run].T.cpu().numpy(), random)
+        found = _solve_cone(x[:, keep, run].T.cpu().numpy(), own[:, keep, run].T.cpu().numpy() == 1, random)
         if found is None:
             raise InseparableError(run)
         w[:, :, run] = torch.from_numpy(found)
+    _scores(w, x, out=scores)
 
 
 def _solve_cone(x: np.ndarray, own: np.ndarray, random: np.random.Generator) -> np.ndarray | None:

@@ -121,7 +121,9 @@ class OrdinaryTransformer(InContextTransformer):
         heads, size, mlp, blocks = (config.get(name) for name in ("heads", "head_size", "mlp", "blocks"))
         tokens = config.get("n_features") + config.get("n_classes")
         if (heads * size, mlp * width, blocks * tokens) != (query, hidden, width):
-            raise ValueError(f"heads={heads}, head_size={size}, mlp={mlp}, blocks={blocks} are not those of the weights")
+            raise ValueError(
+                f"heads={heads}, head_size={size}, mlp={mlp}, blocks={blocks} are not those of the weights"
+            )
 
     def injection(self, n_tasks: int, generator: torch.Generator) -> dict:
         r"""Random group elements for each task and each linear map, as `orders` `(B, 3 L + 2, d + K)`.

@@ -172,8 +172,10 @@ class Explanation:
         feature: R^2 of the query's feature move, `(rivals, L)`; 0 where a rival moves no features.
         on_path: of the model with the sum of the rival's label moves, each made from where the model was.
         alone: of the model with the rival run by itself, and in each layer fitted so as to bring the points where the
-            model brings them, which mends what it missed before.
+            model brings them, which mends what it missed before. Empty where it was not asked for.
         theta: the fitted parameters of the label move on the path, `(L, p)`, by name.
+        motion: the share of each layer in the squared label moves of the queries, `(L,)`: `label @ motion` is R^2 over
+            the moves of all layers together.
     """
 
     names: tuple[str, ...]
@@ -182,23 +184,26 @@ class Explanation:
     on_path: tuple[Comparison, ...]
     alone: tuple[Comparison, ...]
     theta: dict[str, np.ndarray]
+    motion: np.ndarray
 
     def __str__(self) -> str:
         head = "".join(f"{level:7d}" for level in range(self.label.shape[1]))
-        lines = [f"{'R^2 of label moves, by layer':28}{head}   agreement  alone"]
-        for name, row, path, alone in zip(self.names, self.label, self.on_path, self.alone, strict=True):
+        lines = [f"{'R^2 of label moves, by layer':28}{head}   agreement{'  alone' if self.alone else ''}"]
+        for index, (name, row, path) in enumerate(zip(self.names, self.label, self.on_path, strict=True)):
             values = "".join(f"{max(value, -9.99):7.2f}" for value in row)
-            lines.append(f"{name:28}{values}{path.agreement:12.3f}{alone.agreement:7.3f}")
+            alone = f"{self.alone[index].agreement:7.3f}" if self.alone else ""
+            lines.append(f"{name:28}{values}{path.agreement:12.3f}{alone}")
         return "\n".join(lines)
 
 
-def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS) -> Explanation:
+def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS, alone: bool = True) -> Explanation:
     """Let the rivals explain each layer of a model, and the whole of it.
 
     Arguments:
         model: a `Recursion` or a transformer of the package.
         batch: tasks; the first half is for fitting, the second for the scores. 200 tasks of 8 queries do.
         rivals: by name.
+        alone: whether to run each rival by itself too, which takes longer than all the rest.
 
     Raises:
         ValueError: fewer than 4 tasks, a memory, or a model whose layers do more than attend.
@@ -224,21 +229,24 @@ def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS) -> Explan
     x, u = _path(model, batch)
     context_y = batch.context_y.cpu().numpy()
     y = (context_y[..., None] == np.arange(batch.n_classes)).astype(float)
-    walks = {name: tuple(walk(rival, x, u, y, half, path) for path in (True, False)) for name, rival in rivals.items()}
-    alone = recursion.trajectory(x[0], context_y).u[-1, :, n:]
-    walks["recursion"] = _read_off(recursion, x, u, n, half), _Walk(alone)
+    on_path = {name: walk(rival, x, u, y, half, True) for name, rival in rivals.items()}
+    on_path["recursion"] = _read_off(recursion, x, u, n, half)
+    ends = [walk(rival, x, u, y, half, False).end for rival in rivals.values()] if alone else []
+    ends += [recursion.trajectory(x[0], context_y).u[-1, :, n:]] if alone else []
+    sizes = (np.diff(u[:, half:, n:], axis=0) ** 2).sum((1, 2, 3))  # (L,)
 
-    def compared(walk):
-        ours, truth = (torch.from_numpy(recursion.scale * end[half:]) for end in (walk.end, u[-1, :, n:]))
+    def compared(end):
+        ours, truth = (torch.from_numpy(recursion.scale * labels[half:]) for labels in (end, u[-1, :, n:]))
         return compare(ours, truth, batch[half:])
 
     return Explanation(
-        tuple(walks),
-        np.stack([path.label for path, _ in walks.values()]),
-        np.stack([path.feature for path, _ in walks.values()]),
-        tuple(compared(path) for path, _ in walks.values()),
-        tuple(compared(own) for _, own in walks.values()),
-        {name: path.theta for name, (path, _) in walks.items() if path.theta is not None},
+        tuple(on_path),
+        np.stack([path.label for path in on_path.values()]),
+        np.stack([path.feature for path in on_path.values()]),
+        tuple(compared(path.end) for path in on_path.values()),
+        tuple(compared(end) for end in ends),
+        {name: path.theta for name, path in on_path.items() if path.theta is not None},
+        sizes / sizes.sum() if sizes.any() else np.full_like(sizes, np.nan),
     )
 
 

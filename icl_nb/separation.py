@@ -237,7 +237,7 @@ def label_only_attention(beta: ArrayLike, shares: ArrayLike) -> tuple[Array, Arr
 
 
 class Mixture(NamedTuple):
-    """A context as T4 and T6 see it: Gaussian classes with one covariance."""
+    """A context as the mixture lemma, T4 and T6 see it: Gaussian classes with one covariance."""
 
     means: Array  # (*, K, d)
     labels: Array  # label block of each class, (*, K, K)
@@ -263,7 +263,7 @@ def attention_posterior(x: ArrayLike, u: ArrayLike, context: Mixture, alpha: flo
 
 
 def mixture_layer(x: ArrayLike, u: ArrayLike, context: Mixture, table: Table) -> tuple[Array, Array]:
-    r"""T4 and T6: readers x `(*, m, d)`, u `(*, m, K)` after one layer over a large sample of the context.
+    r"""The mixture lemma: readers x `(*, m, d)`, u `(*, m, K)` after one layer over a large sample of the context.
 
     .. math:: x \leftarrow x + \sum_h \gamma_h \Bigl(\alpha_h \Sigma x + \sum_k \pi_{hk} \mu_k\Bigr), \qquad
         u \leftarrow u + \sum_h \delta_h \sum_k \pi_{hk} \bar u_k
@@ -283,6 +283,42 @@ def mixture_layer(x: ArrayLike, u: ArrayLike, context: Mixture, table: Table) ->
         new_x = new_x + gamma * (alpha * x @ context.covariance + posterior @ context.means)
         new_u = new_u + delta * (posterior @ context.labels)
     return new_x, new_u
+
+
+def mixture_noise(
+    x: ArrayLike, u: ArrayLike, context: Mixture, alpha: float, beta: float, n_points: int
+) -> tuple[Array, Array]:
+    r"""What n points of a mixture leave to chance: covariance `(*, m, d, d)` of the attended mean, and points read.
+
+    .. math:: \frac{e^{\tau^2}}{n} \sum_k \frac{\pi_k^2}{p_k} \bigl(\Sigma + m_k m_k^T\bigr), \qquad
+        m_k = \mu_k + \alpha \Sigma x - \sum_j \pi_j \mu_j, \qquad \tau^2 = \alpha^2 x^T \Sigma x
+
+    to first order in 1/n, for readers x `(*, m, d)` with labels u `(*, m, K)`. The second result, `(*, m)`, is
+    :math:`n / \bigl(e^{\tau^2} \sum_k \pi_k^2 / p_k\bigr)`, the limit of :math:`1 / \sum_j A_j^2`: as many points
+    would leave as much to chance if all weighed the same. T1 is the case of one class.
+
+    Raises:
+        ValueError: n_points below 1.
+
+    Source: own, chapter 6, the mixture lemma.
+
+    Example:
+        >>> context = Mixture(np.array([[1.0], [-1.0]]), np.eye(2) - 0.5, np.array([0.5, 0.5]), np.eye(1))
+        >>> covariance, points = mixture_noise([[0.0]], [[0.5, -0.5]], context, alpha=1.0, beta=50.0, n_points=40)
+        >>> covariance.round(3), points.round(3)  # it reads one class out of two: half of the points
+        (array([[[0.05]]]), array([20.]))
+    """
+    if n_points < 1:
+        raise ValueError(f"n_points={n_points}; it must be at least 1")
+    x = np.asarray(x, float)
+    posterior = attention_posterior(x, u, context, alpha, beta)  # (*, m, K)
+    shift = alpha * x @ context.covariance
+    shares = np.maximum(context.shares, 1e-300)[..., None, :]  # a class without points has no mass either
+    weight = np.exp(alpha * (shift * x).sum(-1, keepdims=True)) * posterior**2 / shares / n_points
+    off = context.means[..., None, :, :] + (shift - posterior @ context.means)[..., None, :]  # (*, m, K, d)
+    total = weight.sum(-1)
+    spread = total[..., None, None] * context.covariance[..., None, :, :]
+    return spread + np.swapaxes(off, -1, -2) @ (weight[..., None] * off), 1 / total
 
 
 class ScalarPath(NamedTuple):
@@ -306,7 +342,10 @@ def scalar_recursion(
         \lambda \leftarrow \lambda \bigl(1 + \textstyle\sum_h \gamma_h \alpha_h \lambda\bigr)^2
 
     with :math:`\rho_h = (e^\theta - 1) / (e^\theta + K - 1)`, :math:`\theta = \alpha_h r^2 + \beta_h \ell^2` and
-    :math:`\langle v_c, v_k \rangle = 1\{c = k\} - 1/K`. Exact if lambda = 0, if alpha = 0, and if rho = 1, n large.
+    :math:`\langle v_c, v_k \rangle = 1\{c = k\} - 1/K`. Exact if lambda = 0, if alpha = 0, and if rho = 1, n large. A
+    query on the ray of its class, :math:`r_* v_c` with label :math:`\ell_* (e_c - 1/K)`, moves by the same rule in the
+    first and the last case, with :math:`\theta_* = \alpha_h r r_* + \beta_h \ell \ell_*`: without a label it hears
+    features alone, however large beta is.
 
     Arguments:
         table: of shape `(L, H)`.
@@ -356,8 +395,8 @@ class LayerReport(NamedTuple):
     separation: Array  # as measured, (L + 1, B)
     measured: Array  # its change, (L, B)
     frozen: Array  # the change if deviations stood still, from the measured rho (T3), (L, B)
-    mixture: Array  # the change if the context were a large Gaussian sample (T4), (L, B)
-    missed: Array  # share of the context's motion, in squares over all tasks, that T4 does not give, (L,)
+    mixture: Array  # the change if the context were a large Gaussian sample (the mixture lemma), (L, B)
+    missed: Array  # share of the context's motion, in squares over all tasks, that the lemma does not give, (L,)
     rho: Array  # excess own-class attention, mean over the points, (L, B, H)
     tilt: Array  # squared strength of the tilt within classes, alpha^2 x^T S_W x, mean over the points, (L, B, H)
 
@@ -399,10 +438,11 @@ def token_layer(z: ArrayLike, y: ArrayLike, m: ArrayLike, v: ArrayLike, n_classe
 
 
 def layer_report(x: ArrayLike, u: ArrayLike, attention: ArrayLike, y: ArrayLike, table: Table) -> LayerReport:
-    """Hold T3 and T4 against a trajectory. Nothing is fitted: each layer starts from the measured state before it.
+    """Hold T3 and the mixture lemma against a trajectory, each layer from the measured state before it, nothing fitted.
 
-    For x `(L + 1, B, N, d)`, u `(L + 1, B, N, K)`, attention `(L, B, H, N, n)`, labels y of the context `(B, n)` and a
-    table `(L, H)`. A context with points of one class only raises a ValueError.
+    How empty such a comparison can be, `score_changes` says. For x `(L + 1, B, N, d)`, u `(L + 1, B, N, K)`, attention
+    `(L, B, H, N, n)`, labels y of the context `(B, n)` and a table `(L, H)`. A context with points of one class only
+    raises a ValueError.
     """
     y, attention = np.asarray(y), np.asarray(attention, float)
     x, u = (np.asarray(part, float)[:, :, : y.shape[-1]] for part in (x, u))
@@ -424,6 +464,56 @@ def layer_report(x: ArrayLike, u: ArrayLike, attention: ArrayLike, y: ArrayLike,
         tilt = layer["alpha"] ** 2 * np.einsum("bnd,bde,bne->bn", x[t], within, x[t]).mean(-1)[:, None]
         rows.append((frozen, mixture, missed, np.einsum("bk,bhk->bh", shares, rho), tilt))
     return LayerReport(path, np.diff(np.log(path), axis=0), *map(np.array, zip(*rows, strict=True)))
+
+
+class ChangeScore(NamedTuple):
+    """How well changes are predicted, beside the plainest guess; of `score_changes`."""
+
+    explained: float  # 1 - sum of squared errors / sum of squared changes, over all layers and tasks
+    constant: float  # the same for one constant a layer, the mean over the other tasks
+    within: Array  # R^2 over the tasks of each layer: 0 for the mean of the layer, (L,)
+    correlation: Array  # over the tasks of each layer, 0 where the prediction is constant, (L,)
+
+
+def score_changes(measured: ArrayLike, predicted: ArrayLike) -> ChangeScore:
+    r"""Changes m_tb of layer t in task b as measured, against a prediction and against the layer's mean change.
+
+    .. math:: 1 - \frac{\sum_{tb} (m_{tb} - \hat m_{tb})^2}{\sum_{tb} m_{tb}^2}, \qquad
+        R_t^2 = 1 - \frac{\sum_b (m_{tb} - \hat m_{tb})^2}{\sum_b (m_{tb} - \bar m_t)^2}
+
+    A layer that changes all tasks alike is well predicted by a constant, so that the first number can be close to 1
+    for a prediction that knows nothing of the single task. The second, `within`, asks for that.
+
+    Arguments:
+        measured: `(L, B)`, B > 2.
+        predicted: likewise.
+
+    Raises:
+        ValueError: other shapes, values that are not finite, or a layer in which the measured change is constant.
+
+    Source: own.
+
+    Example:
+        >>> score = score_changes([[1.0, 1.1, 1.2]], [[1.2, 1.1, 1.0]])
+        >>> round(score.explained, 3), round(score.constant, 3), score.within.round(3), score.correlation.round(3)
+        (0.978, 0.988, array([-3.]), array([-1.]))
+    """
+    measured, predicted = np.asarray(measured, float), np.asarray(predicted, float)
+    if measured.ndim != 2 or measured.shape != predicted.shape or measured.shape[1] < 3:
+        raise ValueError(f"changes have shapes {measured.shape} and {predicted.shape}; need (L, B) twice, B > 2")
+    if not (np.isfinite(measured).all() and np.isfinite(predicted).all()):
+        raise ValueError("a change is NaN or infinite; all must be finite")
+    centred, guess = (part - part.mean(1, keepdims=True) for part in (measured, predicted))
+    spread, errors = (centred**2).sum(1), ((measured - predicted) ** 2).sum(1)
+    if (spread == 0).any():
+        raise ValueError("a layer changes all tasks alike, so that there is nothing to explain within it")
+    others = (measured.sum(1, keepdims=True) - measured) / (measured.shape[1] - 1)
+    total = (measured**2).sum()
+    varies = (guess**2).sum(1) > 1e-24 * (predicted**2).sum(1)  # else it is constant, up to rounding
+    size = np.sqrt(spread * np.where(varies, (guess**2).sum(1), np.inf))
+    correlation = (centred * guess).sum(1) / size
+    constant = 1 - ((measured - others) ** 2).sum() / total
+    return ChangeScore(float(1 - errors.sum() / total), float(constant), 1 - errors / spread, correlation)
 
 
 class DepthReport(NamedTuple):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from icl_nb.files import load
 from icl_nb.checks import check_count, check_seed, check_tensor
 from icl_nb.evaluation import LEAST_PROBABILITY, predict
+from icl_nb.files import load
 from icl_nb.models import EquivariantTransformer
 from icl_nb.oracle import R_HAT_LIMIT, SEGMENTS, Posterior, baseline_predict, bayes_posterior
 from icl_nb.tasks import Batch, LinearTask, feature_scale
@@ -186,7 +186,7 @@ def _oracle(batch: Batch, sweeps: tuple[int, ...], seed: int) -> tuple[Posterior
 
 @cache
 def _shipped(name: str) -> EquivariantTransformer:
-    return load(name)
+    return load(name, dtype=torch.float64)  # whatever torch's default is: the cache outlives it
 
 
 def stored() -> dict[tuple[int, int, int], dict]:

@@ -16,6 +16,7 @@ from icl_nb.evaluation import (
     LEAST_PROBABILITY,
     Report,
     compare,
+    difference,
     evaluate,
     mean_agreement,
     predict,
@@ -118,6 +119,32 @@ def test_standard_errors_know_which_queries_share_a_context():
 
 
 # Comparisons
+
+
+@given(b=st.integers(2, 6), q=st.integers(1, 4), seed=st.integers(0, 2**31 - 1))
+def test_difference_is_paired(b, q, seed):
+    batch = draw(b, q, seed, n_points=2)
+    ours, theirs = (3 * normal(b, q, 3, seed=seed + number) for number in range(2))
+    found, opposite = difference(ours, theirs, batch), difference(theirs, ours, batch)
+    rows = np.zeros((b, 2))
+    for task in range(b):
+        for sign, logits in ((1, ours), (-1, theirs)):
+            p = logits[task].softmax(-1).numpy()[range(q), batch.query_y[task]]
+            right = logits[task].argmax(-1) == batch.query_y[task]
+            rows[task] += sign * np.array([right.double().mean(), -np.log(p).mean()])
+    errors = rows.std(0, ddof=1) / math.sqrt(b)
+    assert [found.accuracy, found.cross_entropy] == pytest.approx(rows.mean(0), abs=1e-12)
+    assert [found.accuracy_se, found.cross_entropy_se] == pytest.approx(errors, abs=1e-12)
+    assert (found.n_tasks, found.n_queries) == (b, q)
+    assert opposite.accuracy == pytest.approx(-found.accuracy) and opposite.accuracy_se == found.accuracy_se
+    assert difference(ours, ours + 1, batch).cross_entropy_se == pytest.approx(0, abs=1e-12)
+
+
+def test_pairing_pays_where_tasks_are_hard_for_both():
+    batch = draw(400, 4)
+    theirs = torch.nn.functional.one_hot(batch.query_y, 3) + normal(400, 1, 1) * normal(400, 4, 3, seed=1)
+    ours = theirs + 0.1 * normal(400, 4, 3, seed=2)
+    assert difference(ours, theirs, batch).accuracy_se < 0.5 * score(ours, batch).accuracy_se
 
 
 @given(b=st.integers(2, 5), q=st.integers(1, 4), k=st.integers(2, 4), seed=st.integers(0, 2**31 - 1))
@@ -313,6 +340,8 @@ def test_logits_refused(logits, message):
     batch = draw()
     for call in (
         lambda: score(logits, batch),
+        lambda: difference(logits, LOGITS, batch),
+        lambda: difference(LOGITS, logits, batch),
         lambda: compare(logits, LOGITS, batch),
         lambda: compare(LOGITS, logits, batch),
     ):

@@ -12,7 +12,7 @@ from math import pi
 import numpy as np
 import pytest
 import torch
-from scipy.stats import truncnorm
+from scipy.stats import norm, truncnorm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
@@ -164,7 +164,7 @@ def test_truncated_normal_in_the_body_and_in_the_tails():
     uniform = torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
     low = torch.tensor([-torch.inf, -1.0, 0.3, 5.0, -12.0, 20.0, -1e300, 2.0], dtype=torch.float64)
     high = torch.tensor([torch.inf, 0.2, 1e300, 5.01, -9.0, torch.inf, -30.0, 2.0 + 1e-9], dtype=torch.float64)
-    values = truncated_normal(low, high, uniform)
+    values = truncated_normal(torch.stack([low, high])[:, None].expand(2, 101, 8), uniform)
     assert ((values >= low) & (values <= high)).all()
     share = uniform[1:-1, 0].numpy()
     for column in range(6):
@@ -172,8 +172,62 @@ def test_truncated_normal_in_the_body_and_in_the_tails():
         mirrored = a + b > 0  # then the draw falls as the uniform rises
         exact = truncnorm.ppf(1 - share if mirrored else share, a, b)
         assert np.abs(values[1:-1, column].numpy() - exact).max() < 1e-9
-    far = truncated_normal(*(torch.tensor([v], dtype=torch.float64) for v in (-torch.inf, -60.0, 0.5)))
+    far = truncated_normal(torch.tensor([-torch.inf, -60.0], dtype=torch.float64), torch.tensor(0.5))
     assert far == -60
+
+
+def slow_sweep(w, x, y, uniform, chance, release):
+    """One sweep of one run, point by point: w and uniform (K, d), x (n, d), y (n,), chance (K, n)."""
+    w = w.copy()
+    for k in range(len(w)):
+        scores = x @ w.T
+        held = []  # points that bind, with their thresholds
+        for j in np.flatnonzero(y >= 0):
+            rivals = [scores[j, c] for c in range(len(w)) if c != k]
+            right = scores[j, y[j]] >= scores[j].max()
+            if not release or (right and chance[k, j] >= release):
+                held.append((j, max(rivals) + oracle.FLOOR if y[j] == k else scores[j, y[j]] - oracle.FLOOR))
+        for f in range(x.shape[1]):
+            lower, upper = -np.inf, np.inf
+            for j, threshold in held:
+                bound = (threshold - (x[j] @ w[k] - x[j, f] * w[k, f])) / x[j, f]
+                if (y[j] == k) == (x[j, f] > 0):
+                    lower = max(lower, bound)
+                else:
+                    upper = min(upper, bound)
+            if lower + upper > 0:
+                new = -norm.ppf(norm.cdf(-upper) + uniform[k, f] * (norm.cdf(-lower) - norm.cdf(-upper)))
+            else:
+                new = norm.ppf(norm.cdf(lower) + uniform[k, f] * (norm.cdf(upper) - norm.cdf(lower)))
+            snapped = np.round(new * oracle.GRID) / oracle.GRID
+            w[k, f] = snapped if lower < snapped < upper else new
+    return w
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+def test_the_sweep_is_the_formula_point_by_point(n_classes, noise):
+    batch = draw(n_tasks=12, n_points=15, n_features=4, n_classes=n_classes, noise=noise, seed=n_classes)
+    x, y = batch.context_x.permute(2, 1, 0).clone(), batch.context_y.T.clone()
+    y[:4] = -1
+    generator = torch.Generator().manual_seed(3)
+    w = batch.w.permute(1, 2, 0).clone()
+    unit, own, _ = oracle._constraints(x, y, n_classes)
+    scores = oracle._scores(w, unit)
+    for _ in range(3):
+        before, state = w.clone(), generator.get_state()
+        oracle._sweep(w, scores, unit, own, torch.empty(5, *y.shape, dtype=w.dtype), generator, release=noise)
+        twin = torch.Generator()
+        twin.set_state(state)
+        uniform = torch.rand(w.shape, dtype=w.dtype, generator=twin)
+        chance = torch.rand(n_classes, *y.shape, dtype=w.dtype, generator=twin)
+        for run in range(w.shape[-1]):
+            points = (x / x.abs().amax(0))[:, :, run].T.numpy()
+            parts = (part[..., run].numpy() for part in (y, uniform, chance))
+            expected = slow_sweep(before[..., run].numpy(), points, *parts, noise)
+            assert np.abs(w[..., run].numpy() - expected).max() < 1e-9
+    assert torch.allclose(scores, torch.einsum("kdr,dnr->knr", w, unit), rtol=0, atol=1e-12)
+    assert (w - batch.w.permute(1, 2, 0)).abs().amax((0, 1)).min() > 1e-3  # every run has moved
 
 
 # What the oracle may and may not depend on

@@ -259,6 +259,24 @@ def test_a_rival_wins_where_it_is_the_truth(name):
     assert r_squared(u[-1, 30:, 20:], ours.end[30:]) > 0.999
 
 
+def test_motion_weighs_the_layers(explained):
+    """The layers' R^2, weighted by how much moves in each, are the R^2 of all moves together."""
+    batch = LinearTask(n_points=20).sample(80, seed=1, n_queries=3, dtype=torch.float64)
+    moves = np.diff(trained_like().trajectory(batch.x, batch.context_y).u[:, 40:, 20:], axis=0)
+    assert explained.motion == pytest.approx([(move**2).sum() / (moves**2).sum() for move in moves], abs=EXACT)
+    assert explained.label[-1] @ explained.motion == pytest.approx(1, abs=EXACT)
+
+
+def test_alone_can_be_left_out(explained):
+    batch = LinearTask(n_points=20).sample(80, seed=1, n_queries=3, dtype=torch.float64)
+    few = {name: RIVALS[name] for name in ("GD, weights", "LDA")}
+    short = explain(trained_like(), batch, rivals=few, alone=False)
+    rows = [explained.names.index(name) for name in short.names]
+    assert short.alone == () and (short.label == explained.label[rows]).all()
+    assert [path.agreement for path in short.on_path] == [explained.on_path[row].agreement for row in rows]
+    assert "alone" not in str(short) and len(str(short).splitlines()) == 4
+
+
 def test_explains_networks_of_every_kind():
     batch = LinearTask(n_points=8).sample(12, seed=3, n_queries=2)
     few = {"kernel smoothing": RIVALS["kernel smoothing"]}
@@ -281,6 +299,7 @@ def test_a_layer_without_moves_has_no_score():
     batch = LinearTask(n_points=8).sample(8, n_queries=2)
     explanation = explain(mute, batch, rivals={"LDA": RIVALS["LDA"]})
     assert np.isnan(explanation.label).all() and not np.isnan(explanation.feature).any()
+    assert np.isnan(explanation.motion).all()
 
 
 def test_refuses_too_few_tasks():

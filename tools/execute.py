@@ -5,6 +5,7 @@ Use it through `make notebooks`, which sets the environment that the stored outp
 
 import argparse
 import base64
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("notebooks", nargs="*", type=Path, help="those to run (default: all of the book)")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks that run at the same time (default: 2)")
     options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the Makefile does; the kernels inherit it
     notebooks = [path.resolve() for path in options.notebooks] or sorted(BOOK.glob("*.ipynb"))
     first = [path for path in notebooks if path != LAST]
     last = [path for path in notebooks if path == LAST]
