@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icl_nb.abstraction import abstract, coordinate_model
-from icl_nb.checkpoints import load, save
+from icl_nb.files import load, save
 from icl_nb.models import EquivariantTransformer
 from icl_nb.recursion import SCALARS, Recursion, memory_step, step
 from icl_nb.symmetry import equivariance_error

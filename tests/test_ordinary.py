@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icl_nb.abstraction import abstract
-from icl_nb.checkpoints import load, save
+from icl_nb.files import load, save
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.ordinary import OrdinaryTransformer, permute, renaming_error
 from icl_nb.recursion import Recursion

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from icl_nb import sizes
-from icl_nb.checkpoints import load
+from icl_nb.files import load
 from icl_nb.oracle import R_HAT_LIMIT, baseline_predict, bayes_posterior
 from icl_nb.recursion import Recursion
 from icl_nb.sizes import (
