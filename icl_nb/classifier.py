@@ -58,6 +58,9 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
             `(L + 1, n, K)`; d' = d + 1 with an intercept, less the constant features. With memory `(L + 1, n, m, .)`.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
+    The tables that ship were trained on clean labels. With a tenth of the context's labels wrong the default is right
+    less often than logistic regression by tens of points, and it may be right less often than by chance; nothing warns.
+
     Raises:
         ValueError: in `fit`, an argument that is not as above, or data that scikit-learn would refuse.
 
@@ -116,6 +119,10 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         """Class names `(q,)`."""
         best = self._logits(X).argmax(1)
         return self.classes_[best]
+
+    def prepare(self, X):
+        """Points as they enter the first layer, `(q, d')`: what any other method needs in order to start alike."""
+        return self._transform(self._validated(X))
 
     def contributions(self, X):
         r"""What each context point gave to the logits of each query, `(q, n, K)`; the sum over the context is exact.

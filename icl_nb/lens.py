@@ -243,7 +243,7 @@ def rivals_on_path(lens: Lens, batch: Batch, rivals: dict[str, Rival]) -> dict[s
     return {name: walk(rival, x, u, hot, len(batch) // 2, True).label for name, rival in rivals.items()}
 
 
-def carried(model: InContextTransformer, batch: Batch, moved: Batch) -> np.ndarray:
+def carried(model: InContextTransformer, batch: Batch, moved: Batch, *, then: Batch | None = None) -> np.ndarray:
     r"""Does a change of the prompt act on the stream by a matrix?
 
     .. math:: z_i^l(\text{moved}) \approx T_l\, z_i^l + t_l
@@ -255,6 +255,8 @@ def carried(model: InContextTransformer, batch: Batch, moved: Batch) -> np.ndarr
         model: a transformer with `trajectory`.
         batch: tasks; half of them to fit T and t in each layer, half for the score.
         moved: the same tasks after the change.
+        then: the same tasks after the same change a second time. If given, T is applied twice and held against these,
+            as must succeed where the matrices are an action of a group.
 
     Returns:
         explained variance on the other half, about the mean, `(L + 1,)`.
@@ -271,16 +273,22 @@ def carried(model: InContextTransformer, batch: Batch, moved: Batch) -> np.ndarr
         >>> bool((carried(EquivariantTransformer(depth=2), batch, moved) > 0.9999).all())
         True
     """
-    if batch.x.shape != moved.x.shape or batch.context_y.shape != moved.context_y.shape:
-        raise ValueError(f"prompts of shapes {tuple(batch.x.shape)} and {tuple(moved.x.shape)}; they must be alike")
+    prompts = (batch, moved) if then is None else (batch, moved, then)
+    for other in prompts[1:]:
+        if batch.x.shape != other.x.shape or batch.context_y.shape != other.context_y.shape:
+            raise ValueError(f"prompts of shapes {tuple(batch.x.shape)} and {tuple(other.x.shape)}; they must be alike")
     half, scores = len(batch) // 2, []
     with torch.no_grad():
-        streams = [
-            model.trajectory(part.x.to(model.dtype), part.context_y)[0].double().numpy() for part in (batch, moved)
-        ]
-    for before, after in zip(*streams, strict=True):
-        columns = np.concatenate([before, np.ones_like(before[..., :1])], -1)
-        ours, theirs = (part.reshape(-1, part.shape[-1]) for part in (columns[:half], after[:half]))
-        guess = columns[half:] @ np.linalg.lstsq(ours, theirs, rcond=1e-10)[0]
-        scores.append(r_squared(after[half:] - after[half:].mean((0, 1)), guess - after[half:].mean((0, 1))))
+        streams = [model.trajectory(part.x.to(model.dtype), part.context_y)[0].double().numpy() for part in prompts]
+    for before, after, *last in zip(*streams, strict=True):
+        ours, theirs = (part[:half].reshape(-1, part.shape[-1]) for part in (_with_ones(before), after))
+        matrix = np.linalg.lstsq(ours, theirs, rcond=1e-10)[0]
+        guess, truth = _with_ones(before[half:]) @ matrix, after[half:]
+        if last:
+            guess, truth = _with_ones(guess) @ matrix, last[0][half:]
+        scores.append(r_squared(truth - truth.mean((0, 1)), guess - truth.mean((0, 1))))
     return np.array(scores)
+
+
+def _with_ones(z: np.ndarray) -> np.ndarray:
+    return np.concatenate([z, np.ones_like(z[..., :1])], -1)

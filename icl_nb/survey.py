@@ -73,6 +73,17 @@ class Survey:
         """Mean over tasks of a method, and its standard error."""
         return mean_and_error(self.hits[name])
 
+    def lead(self, name: str, other: str) -> tuple[float, float]:
+        r"""By how much a method is ahead of another on the tasks that both have answered, and its standard error.
+
+        .. math:: E_b[ r_b^{\text{name}} - r_b^{\text{other}} ]
+
+        A slow method has answered the first tasks alone: its level cannot stand beside that of others, its lead can.
+        """
+        mine, theirs = self.hits[name], self.hits[other]
+        common = min(len(mine), len(theirs))
+        return mean_and_error(mine[:common] - theirs[:common])
+
     def lost(self, plain: "Survey", name: str) -> tuple[float, float]:
         r"""What a method loses here against the same tasks as they were, and the standard error of the difference.
 

@@ -151,6 +151,18 @@ def test_order_of_context_and_queries_units_and_names_do_not_matter():
     assert set(named.predict(test)) <= set(named.classes_)
 
 
+def test_prepared_points_are_what_the_recursion_gets():
+    X, y = load_iris(return_X_y=True)
+    for options in ({}, {"whiten": 1}, {"standardize": False}):
+        model = RecursionClassifier(calibrate=0, **options).fit(X[::2], y[::2])
+        tokens = np.r_[model.prepare(X[::2]), model.prepare(X[1::2])]
+        expected = replace(model.recursion_, n_classes=3)(tokens[None], y[None, ::2])[0]
+        assert np.abs(model.decision_function(X[1::2]) - expected).max() < 1e-10
+    assert RecursionClassifier(intercept=True).fit(X, y).prepare(X[:2]).shape == (2, 5)
+    with pytest.raises(ValueError, match="features"):
+        model.prepare(X[:, :2])
+
+
 def test_redundant_columns():
     X, y = load_wine(return_X_y=True)
     constant = np.c_[X, np.full(len(X), 3.0)]

@@ -146,6 +146,17 @@ def test_carried():
     assert (carried(dense, batch, strangers)[1:] < 0.5).all()
     with pytest.raises(ValueError, match="alike"):
         carried(dense, batch, moved[:3])
+    with pytest.raises(ValueError, match="alike"):
+        carried(dense, batch, moved, then=moved[:3])
+
+
+def test_what_is_carried_twice():
+    batch, order = draw(60), (torch.tensor([2, 0, 1]), torch.tensor([1, 0]))
+    moved = permute_batch(batch, *order)
+    twice = permute_batch(moved, *order)
+    model = EquivariantTransformer(3, 2, depth=2).double()
+    assert (carried(model, batch, moved, then=twice) > 1 - 1e-9).all()
+    assert (carried(model, batch, moved, then=moved)[1:] < 0.9).all()  # once is not twice
 
 
 def test_only_a_recursion_follows():

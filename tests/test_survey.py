@@ -77,6 +77,14 @@ def test_losses_are_paired():
     )
 
 
+def test_a_lead_is_over_common_tasks():
+    plain, _ = two_surveys()
+    assert plain.lead("a", "b") == mean_and_error(plain.hits["a"] - plain.hits["b"])
+    lead, error = plain.lead("slow", "a")
+    assert (lead, error) == mean_and_error(plain.hits["slow"] - plain.hits["a"][:10])
+    assert plain.lead("a", "slow") == (-lead, error)
+
+
 def test_what_all_share_is_no_difference():
     """Hard tasks that hit both methods alike: the unpaired error sees their spread, the paired one does not."""
     rng = np.random.default_rng(1)
