@@ -4,6 +4,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import asdict, fields
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+import icl_nb
 from icl_nb import checkpoints
 from icl_nb.checks import check_count, check_device
 from icl_nb.evaluation import LEAST_PROBABILITY, evaluate, predict, score
@@ -162,6 +164,7 @@ def run_checkpoints(options) -> list[dict]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="icl-nb", description="In-context classification by transformers, opened up.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {icl_nb.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name, run, help):
@@ -216,11 +219,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_task(sub) -> None:
+    said = re.findall(r"^ {8}(\w+): (.*?)(?=\n {8}\w|\n\n)", LinearTask.__doc__, re.MULTILINE | re.DOTALL)
+    about = {name: " ".join(text.split()).rstrip(".") for name, text in said}
     for option in fields(LinearTask):
         flag = "--" + option.name.replace("_", "-")
-        sub.add_argument(
-            flag, type=type(option.default), default=option.default, help=f"of the task, see LinearTask.{option.name}"
-        )
+        sub.add_argument(flag, type=type(option.default), default=option.default, help=about[option.name])
 
 
 def _add_model(sub) -> None:

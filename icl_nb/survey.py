@@ -12,13 +12,21 @@ from icl_nb.checks import check_count
 from icl_nb.evaluation import mean_and_error, predict
 from icl_nb.oracle import baseline_predict, bayes_predict
 from icl_nb.robustness import best_logistic
+<<<<<<< HEAD
 from icl_nb.tasks import Batch
+=======
+from icl_nb.symmetry import TOLERANCE
+from icl_nb.tasks import Batch, check_count
+>>>>>>> main
 
 
 def hits(scores: Tensor, batch: Batch) -> Tensor:
     r"""Share of the queries of each task that get their class, `(B,)`, float64.
 
-    .. math:: r_b = \frac1q \sum_{i=1}^q 1\{\arg\max_k s_{bik} = y_{bi}\}
+    .. math:: r_b = \frac1q \sum_{i=1}^q \frac{1\{y_{bi} \in T_{bi}\}}{|T_{bi}|}, \qquad T_{bi} = \arg\max_k s_{bik}
+
+    Classes whose scores are highest to rounding (`symmetry.TOLERANCE`) share the hit: two that a context lacks have the
+    same score, and no processor's last digit may decide between them.
 
     Arguments:
         scores: logits or probabilities of all queries, `(B, q, K)`, or `(B, K)` where there is one.
@@ -40,7 +48,12 @@ def hits(scores: Tensor, batch: Batch) -> Tensor:
         raise ValueError(f"scores have shape {tuple(scores.shape)}; for this batch they must be {expected}")
     if scores.isnan().any():
         raise ValueError("a score is NaN, which is neither right nor wrong; scores must be numbers")
-    return (scores.reshape(expected).argmax(-1) == batch.query_y).double().mean(-1)
+    scores = scores.reshape(expected)
+    scores = scores if scores.is_floating_point() else scores.double()
+    size = scores.abs().nan_to_num(posinf=0).amax(-1, keepdim=True)
+    highest = scores >= scores.amax(-1, keepdim=True) - TOLERANCE[scores.dtype] * size
+    right = highest.gather(-1, batch.query_y[..., None])[..., 0]
+    return (right / highest.sum(-1).double()).mean(-1)
 
 
 def model_hits(model: nn.Module, batch: Batch) -> Tensor:

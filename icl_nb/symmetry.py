@@ -3,6 +3,10 @@ r"""The symmetry of the task, and the matrices that respect it.
 A token stacks features and label, :math:`z = (x, u) \in R^{d + K}`. Permuting the features by P in S_d and the classes
 by Q in S_K acts on it as :math:`\Pi = P \oplus Q`. A matrix A respects the symmetry when it commutes with every
 :math:`\Pi`; such matrices form the *commutant* of the group, a space of dimension 6 for d, K >= 2.
+
+A layer whose matrices all commute is equivariant. Of a layer with one head the converse holds: equivariant on all
+tokens, its V commutes, and its M unless V = 0. Several heads may change places instead, so that *symmetric* is asked of
+each head by itself here.
 """
 
 import itertools

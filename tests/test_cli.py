@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
+import icl_nb
 from icl_nb import cli
 from icl_nb.checkpoints import RECIPES
 from icl_nb.cli import main
@@ -309,3 +310,20 @@ def test_a_path_is_checked_before_the_training(monkeypatch):
 
     monkeypatch.setattr(cli, "train", never)
     assert main(["train", "--out", "model"]) == 2
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0 and capsys.readouterr().out == f"icl-nb {icl_nb.__version__}\n"
+
+
+def test_scalars_are_of_equivariant_models(capsys):
+    assert main(["train", "--kind", "dense", "--scalars", "4", "--steps", "1"]) == 2
+    assert "--scalars 4 is of equivariant models" in capsys.readouterr().err
+
+
+def test_help_of_the_task_is_that_of_the_task(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    assert "probability that a context label is replaced" in " ".join(capsys.readouterr().out.split())

@@ -221,6 +221,24 @@ def test_position_enters_by_the_bias_alone():
         assert (model.stream(sequences)[1][:, 0, -1] - first[:, 0]).abs().max() > 0.01
 
 
+def test_what_is_switched_off_adds_nothing_and_the_rest_stays():
+    model, sequences = full(), tokens(length=10)
+    before = {name: part.clone() for name, part in model.state_dict().items()}
+    with torch.no_grad():
+        embedded = model.embedding(sequences)
+        bare = model.without(heads=(0, 1, 2), feed_forward=True).stream(sequences)[0]
+        assert (bare - embedded - model.first["out"].bias).abs().max() < EXACT  # no head, no block: a constant is left
+        whole = model.without().stream(sequences)[0]
+        assert torch.equal(whole, model.stream(sequences)[0])
+        no_block = model.without(feed_forward=True)
+        moves = [no_block.without(heads=(h,)).stream(sequences)[0] - no_block.stream(sequences)[0] for h in range(3)]
+        assert (sum(moves) - (bare - no_block.stream(sequences)[0])).abs().max() < EXACT  # what heads bring adds up
+        assert not model.without(offsets=True).bias.any() and all(move.abs().max() > 0.01 for move in moves)
+    assert all(torch.equal(part, before[name]) for name, part in model.state_dict().items())
+    with pytest.raises(ValueError, match=r"no \[3\] among the heads 0\.\.2"):
+        model.without(heads=(0, 3))
+
+
 def test_seed_decides_the_full_model_and_torch_state_is_left_alone():
     state = torch.get_rng_state()
     same, other = full(seed=1), full(seed=2)

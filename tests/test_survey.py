@@ -39,6 +39,20 @@ def test_hits_are_counted(seed, n_queries):
         assert torch.equal(hits(scores[:, 0], batch), hits(scores, batch))
 
 
+def test_tied_classes_share_a_hit():
+    batch = draw(1, 3, seed=1)
+    right = torch.nn.functional.one_hot(batch.query_y, 3).double()
+    wrong = right.roll(1, -1)
+    noise = 1 + 1e-15 * torch.randn(right.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert hits(right * noise, batch).item() == 1 and hits(wrong, batch).item() == 0
+    assert hits((right + wrong) * noise, batch).item() == pytest.approx(1 / 2)
+    assert hits(noise, batch).item() == pytest.approx(1 / 3)
+    assert hits(torch.zeros(1, 3, 3), batch).item() == pytest.approx(1 / 3)
+    assert hits(right + 0.999999 * wrong, batch).item() == 1  # near is no tie
+    assert hits((right + wrong).long(), batch).item() == pytest.approx(1 / 2)
+    assert hits(right.log(), batch).item() == 1  # -inf elsewhere
+
+
 @quick
 @given(values=shares)
 def test_mean_and_error_are_those_of_the_formula(values):

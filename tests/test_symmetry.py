@@ -281,6 +281,41 @@ def test_projecting_a_dense_model_makes_it_equivariant(dtype, tolerance):
     assert equivariance_error(dense.projected(), batch) <= tolerance < equivariance_error(dense, batch)
 
 
+# Which matrices a symmetric layer must have
+
+
+@given(d=st.integers(1, 3), k=st.integers(1, 3), seed=st.integers(0, 2**31 - 1))
+def test_a_layer_of_one_head_shows_its_matrices(d, k, seed):
+    """The two steps of the proof: a context of one token shows V, contexts of two show M."""
+    size = d + k
+    m, v = normal(2, 1, 1, size, size, seed=seed).unbind()
+
+    def move(z, *context):
+        tokens = torch.stack([*context, z])[None]
+        return (attention_layer(tokens, len(context), m[0], v[0])[0] - tokens)[0, -1]
+
+    identity = torch.eye(size, dtype=torch.float64)
+    found_v = torch.stack([move(identity[0], b) for b in identity], 1)
+    assert (found_v - v[0, 0]).abs().max() < 1e-12
+    found_m, origin = torch.zeros_like(m[0, 0]), torch.zeros(size, dtype=torch.float64)
+    for row, z in enumerate(identity):
+        for column, b in enumerate(identity):  # against 0, so that b - c = b
+            share = (move(z, b, origin) @ (found_v @ b)) / (found_v @ b).square().sum()
+            found_m[row, column] = torch.logit(share)
+    assert (found_m - m[0, 0]).abs().max() < 1e-6
+
+
+def test_heads_that_change_places_make_an_equivariant_layer():
+    alone = torch.diag_embed(torch.eye(8, dtype=torch.float64))  # e_h e_h^T: a head for each entry of a token
+    batch = LinearTask().sample(8)
+    for heads, symmetric in ((alone, True), (alone[:5], True), (alone[:1], False), (alone[:6], False)):
+        layer = DenseTransformer(depth=1, heads=len(heads)).double()
+        with torch.no_grad():
+            layer.m.copy_(heads[None]), layer.v.copy_(-0.4 * heads[None])
+        assert (equivariance_error(layer, batch) <= TOLERANCE[torch.float64]) == symmetric
+        assert off_commutant(heads, 5, 3).min() > 0.8
+
+
 # The checker on what it must catch
 
 

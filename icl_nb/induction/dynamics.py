@@ -134,7 +134,8 @@ def sharpness_law(times: ArrayLike, c: float, b: float, start: float = START) ->
     .. math:: e^{a(t)} = e^{a_0 - B t} + C\, \frac{1 - e^{-B t}}{B}, \qquad \text{with } B = 0{:} \quad
         e^{a(t)} = e^{a_0} + C t
 
-    It ends at :math:`\log(C / B)`.
+    It ends at :math:`\log(C / B)`. A law for large a: from a small start it is too high on the way, where
+    `SharpnessGrowth.path` follows the flow itself.
 
     Arguments:
         times: from 0 on.

@@ -1,4 +1,4 @@
-r"""Two models that predict the next token of a Markov chain from its past: one with three parts, and an ordinary one.
+r"""Two models that predict the next token of a Markov chain: one of three parts, and one that is not given them.
 
 The simplified model is two layers of attention with all but their skeleton taken away. With one-hot tokens
 :math:`x_1, \dots, x_L`, and 0 for what lies before the sequence,
@@ -8,11 +8,14 @@ The simplified model is two layers of attention with all but their skeleton take
     && \text{selector} \\
     y &= \sum_{l=1}^L \mathrm{softmax}_l(a\, s_l)\, x_l && \text{classifier}
 
-The output y is a distribution over the states: its loss is :math:`-\log y`, with no second softmax.
+The similarity is an inner product of feature vectors, :math:`s_l = \langle u_l, u_{L+1} \rangle` with
+:math:`u_l = (c_S \bigotimes_{h \in S} v_l^h)_S / \lVert c \rVert`. The output y is a distribution over the states:
+its loss is :math:`-\log y`, with no second softmax.
 
 Letters: B sequences, L tokens, S states, M lags in the window, H heads, D degree, W width.
 """
 
+import copy
 import itertools
 from collections.abc import Iterator
 from functools import reduce
@@ -48,7 +51,8 @@ class InductionTransformer(nn.Module):
         ValueError: a count too small, scores or noise that are not finite numbers, or subsets that are not of these
             heads.
 
-    Source: paper B (arXiv 2409.10559), the simplified model; `subsets` and `noise` are our own.
+    Source: paper B (arXiv 2409.10559), the simplified model and how its heads start. Equal c, where a starts,
+    `subsets` and `noise` are our own.
 
     Example:
         >>> from icl_nb.induction.tasks import MarkovTask
@@ -198,7 +202,7 @@ class InductionTransformer(nn.Module):
 
 
 class FullInductionTransformer(nn.Module):
-    r"""An ordinary two-layer decoder: learned projections, LayerNorm, a feed-forward block, a read-out.
+    r"""A two-layer decoder with learned projections, LayerNorm, a feed-forward block and a read-out.
 
     .. math:: z_t = E_{x_t}, \quad z \mathrel{+}= \mathrm{Attention}_1(\mathrm{LN} z), \quad
         z \mathrel{+}= \mathrm{MLP}(\mathrm{LN} z), \quad z \mathrel{+}= \mathrm{Attention}_2(\mathrm{LN} z), \quad
@@ -206,7 +210,7 @@ class FullInductionTransformer(nn.Module):
 
     Both attentions are causal. The first has several heads, and adds to the scores of each a learned number for every
     offset up to `window`, with one more for all that lie farther back; nothing else knows of positions. The second
-    has one head. The read-out has one hidden layer.
+    has one head and no feed-forward block after it; instead the read-out has one hidden layer.
 
     Arguments:
         n_states: S.
@@ -250,12 +254,48 @@ class FullInductionTransformer(nn.Module):
         """The keyword arguments that build a model of this shape."""
         return {name: getattr(self, name) for name in ("n_states", "window", "heads", "width")}
 
+<<<<<<< HEAD
     @classmethod
     def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
         """As `InductionTransformer.check_shapes`."""
         stated = (config["n_states"], config["width"]), (config["heads"], config["window"] + 1)
         if (shapes["embedding.weight"], shapes["bias"]) != stated:
             raise ValueError(f"states, width, heads and window are not those of the weights: {stated}")
+=======
+    @torch.no_grad()
+    def without(
+        self, *, heads: tuple[int, ...] = (), feed_forward: bool = False, offsets: bool = False
+    ) -> "FullInductionTransformer":
+        """A copy in which parts of the first layer are switched off, so that one can see what they are needed for.
+
+        Arguments:
+            heads: of the first layer, numbers from 0: what they bring does not reach the stream.
+            feed_forward: the block after them adds nothing.
+            offsets: the learned numbers for offsets are 0, so that nothing knows of positions but causality.
+
+        Raises:
+            ValueError: a head that the model does not have.
+
+        Source: own.
+
+        Example:
+            >>> model = FullInductionTransformer()
+            >>> model.without(offsets=True).bias.abs().max().item()
+            0.0
+        """
+        if unknown := set(heads) - set(range(self.heads)):
+            raise ValueError(f"heads={heads}; there is no {sorted(unknown)} among the heads 0..{self.heads - 1}")
+        other = copy.deepcopy(self)
+        size = self.width // self.heads
+        for head in heads:
+            other.first["out"].weight[:, head * size : (head + 1) * size] = 0
+        if feed_forward:
+            for part in other.feed_forward[-1].parameters():
+                part.zero_()
+        if offsets:
+            other.bias.zero_()
+        return other
+>>>>>>> main
 
     def stream(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The residual stream after the first layer, `(B, L, W)`, and that layer's attention, `(B, H, L, L)`: row t is

@@ -271,8 +271,10 @@ def roles(model: FullInductionTransformer, chains: Chains, lags: tuple[int, ...]
 
     .. math:: \text{matching} = E \sum_t A_{L,t}\, 1\{z_t = z_{L+1}\}
 
-    For the classifier the second layer is taken by the hand: all of its attention goes to one token, each in turn of
-    ten that are spread over the sequence, and the prediction is compared with that token.
+    Matching is seen where it ends, in the attention of the second layer; which part of the model does it, only a
+    model `without` that part can tell. For the classifier the second layer is taken by the hand: all of its attention
+    goes to one token, each in turn of ten that are spread over the sequence, and the prediction is compared with that
+    token.
 
     Arguments:
         lags: what counts as the history; by default that of the chains.
