@@ -12,12 +12,8 @@ from icl_nb.checks import check_count
 from icl_nb.evaluation import mean_and_error, predict
 from icl_nb.oracle import baseline_predict, bayes_predict
 from icl_nb.robustness import best_logistic
-<<<<<<< HEAD
-from icl_nb.tasks import Batch
-=======
 from icl_nb.symmetry import TOLERANCE
-from icl_nb.tasks import Batch, check_count
->>>>>>> main
+from icl_nb.tasks import Batch
 
 
 def hits(scores: Tensor, batch: Batch) -> Tensor:

@@ -254,14 +254,13 @@ class FullInductionTransformer(nn.Module):
         """The keyword arguments that build a model of this shape."""
         return {name: getattr(self, name) for name in ("n_states", "window", "heads", "width")}
 
-<<<<<<< HEAD
     @classmethod
     def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
         """As `InductionTransformer.check_shapes`."""
         stated = (config["n_states"], config["width"]), (config["heads"], config["window"] + 1)
         if (shapes["embedding.weight"], shapes["bias"]) != stated:
             raise ValueError(f"states, width, heads and window are not those of the weights: {stated}")
-=======
+
     @torch.no_grad()
     def without(
         self, *, heads: tuple[int, ...] = (), feed_forward: bool = False, offsets: bool = False
@@ -295,7 +294,6 @@ class FullInductionTransformer(nn.Module):
         if offsets:
             other.bias.zero_()
         return other
->>>>>>> main
 
     def stream(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The residual stream after the first layer, `(B, L, W)`, and that layer's attention, `(B, H, L, L)`: row t is
