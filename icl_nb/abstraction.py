@@ -22,6 +22,7 @@ Letters: B tasks, N points, d features, K classes, L layers, H heads, D = d + K.
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -117,7 +118,7 @@ class LayerErrors:
     label_cosine: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rung:
     """One model of the ladder, and how it differs from the original.
 
@@ -143,7 +144,7 @@ class Rung:
     report: Report
     comparison: Comparison
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         def columns(errors):
             return errors.attention, errors.feature_cosine, errors.label_cosine
 
@@ -157,7 +158,7 @@ class Rung:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ladder:
     """The rungs, from the original down; `ladder["four scalars"]` is one of them, and prints its errors by layer."""
 
@@ -170,14 +171,14 @@ class Ladder:
         return len(self.rungs)
 
     def __getitem__(self, name: str | int) -> Rung:
-        if isinstance(name, int):
+        if isinstance(name, Integral):
             return self.rungs[name]
         try:
             return next(rung for rung in self.rungs if rung.name == name)
         except StopIteration:
             raise KeyError(f"no rung is called {name!r}; there are {[rung.name for rung in self.rungs]}") from None
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = ["rung           scalars        accuracy    cross-entropy    agreement  largest difference"]
         for rung in self.rungs:
             r, c = rung.report, rung.comparison

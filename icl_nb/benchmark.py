@@ -21,6 +21,7 @@ from tqdm import tqdm
 from icl_nb.checks import check_count, check_fraction, check_seed
 from icl_nb.classifier import RecursionClassifier
 from icl_nb.evaluation import LEAST_PROBABILITY
+from icl_nb.files import write_whole
 
 STORED = Path(__file__).parent / "data" / "tables.json"
 TABLES = {"iris": load_iris, "wine": load_wine, "breast cancer": load_breast_cancer, "digits": load_digits}
@@ -166,9 +167,8 @@ def synthetic_tables(repeats: int = 3, *, seed: int = 0):
 
 
 def main() -> None:
-    STORED.parent.mkdir(exist_ok=True)
     rows = benchmark_tables(progress=True)
-    STORED.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_whole(STORED, (json.dumps(rows, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -230,6 +230,11 @@ class Recursion:
         scale = np.asarray(read_out.detach().cpu(), dtype=float)
         return cls(table, model.n_classes, scale, rest / np.where(norm > 0, norm, 1))
 
+    def __setstate__(self, state: dict) -> None:
+        """NumPy gives every array back writeable; the table stays what it was, for a fitted estimator rests on it."""
+        self.__dict__.update(state)
+        self.table.flags.writeable = False
+
     def replace(self, **scalars) -> "Recursion":
         """The same with other scalars, `replace(gamma=0)`: a number or an `(L, H)` array each."""
         if unknown := set(scalars) - set(SCALARS):

@@ -162,7 +162,7 @@ RIVALS: dict[str, Rival] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """How well each rival explains a model, on tasks that no rival was fitted to.
 
@@ -186,7 +186,7 @@ class Explanation:
     theta: dict[str, np.ndarray]
     motion: np.ndarray
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         head = "".join(f"{level:7d}" for level in range(self.label.shape[1]))
         lines = [f"{'R^2 of label moves, by layer':28}{head}   agreement{'  alone' if self.alone else ''}"]
         for index, (name, row, path) in enumerate(zip(self.names, self.label, self.on_path, strict=True)):

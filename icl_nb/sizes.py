@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from icl_nb.checks import check_count, check_seed, check_tensor
 from icl_nb.evaluation import LEAST_PROBABILITY, predict
-from icl_nb.files import load
+from icl_nb.files import load, write_whole
 from icl_nb.models import EquivariantTransformer
 from icl_nb.oracle import R_HAT_LIMIT, SEGMENTS, Posterior, baseline_predict, bayes_posterior
 from icl_nb.tasks import Batch, LinearTask, feature_scale
@@ -207,7 +207,7 @@ def main(points: list[int]) -> None:
             rows[n, d, K] = benchmark_size(n, d, K, tasks=tasks, queries=queries, seed=seed)
             # Written at once: what took minutes is not lost with what follows.
             lines = [json.dumps(rows[size]) for size in sizes if size in rows]
-            STORED.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+            write_whole(STORED, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The recursion against the network it came from, against loops, and on its own."""
 
 import ast
+import copy
 import math
+import pickle
 from itertools import product
 
 import numpy as np
@@ -380,3 +382,9 @@ def test_replaced_scalars_are_broadcast_and_say_nothing_of_what_was_dropped():
 
 def test_counts_may_be_numpys():
     assert Recursion({"alpha": [[1]], "beta": 0, "gamma": 0, "delta": 0}, n_classes=np.int64(4)).n_classes == 4
+
+
+def test_a_copy_is_read_only_too():
+    for again in (pickle.loads(pickle.dumps(random_recursion())), copy.deepcopy(random_recursion())):
+        with pytest.raises(ValueError, match="read-only"):
+            again.table.alpha[0, 0] = 1
