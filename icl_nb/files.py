@@ -52,7 +52,7 @@ def save(model: nn.Module, path: str | Path, history: dict[str, np.ndarray] | No
     Arguments:
         model: of one of the classes of `KINDS`.
         path: where to, ending in .safetensors; folders are made.
-        history: arrays of its training, given back by `history`.
+        history: arrays of its training, given back by `load_history`.
         about: anything that JSON can hold, kept beside the configuration and given back by `describe`.
 
     Raises:
@@ -172,7 +172,7 @@ def load(name: str | Path, *, dtype: torch.dtype | None = None, device: str | to
     return model.to(dtype=wanted, device=device).eval()
 
 
-def history(name: str | Path) -> dict[str, np.ndarray]:
+def load_history(name: str | Path) -> dict[str, np.ndarray]:
     """The arrays of its training that a checkpoint holds; those of Part II do.
 
     Raises:
@@ -180,7 +180,7 @@ def history(name: str | Path) -> dict[str, np.ndarray]:
         ValueError: not a checkpoint of this package.
 
     Example:
-        >>> history("joint-0")["step"][:3].tolist()
+        >>> load_history("joint-0")["step"][:3].tolist()
         [0, 1, 2]
     """
     path = _locate(name)

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from icl_nb import checkpoints, files
 from icl_nb.checkpoints import RECIPES, retrain
 from icl_nb.evaluation import evaluate
-from icl_nb.files import KINDS, SHIPPED, available, describe, history, load, save
+from icl_nb.files import KINDS, SHIPPED, available, describe, load, load_history, save
 from icl_nb.models import DenseTransformer, EquivariantTransformer
 from icl_nb.ordinary import OrdinaryTransformer
 from icl_nb.recipes import Recipe
@@ -157,7 +157,7 @@ def test_every_flipped_byte_is_found(path):
         damaged = bytearray(complete)
         damaged[place] ^= 0x15
         path.write_bytes(bytes(damaged))
-        for read in (load, describe, history):
+        for read in (load, describe, load_history):
             with pytest.raises(ValueError, match=r"model\.safetensors"):
                 read(path)
 
@@ -182,7 +182,7 @@ def test_a_save_that_fails_leaves_what_was_there(whole, monkeypatch):
 def test_arrays_of_a_training_come_back(path):
     arrays = {"step": np.arange(4), "loss": np.array([0.5, 0.25]), "one": np.float64(2.0)}
     save(EquivariantTransformer(depth=1), path, arrays)
-    again = history(path)
+    again = load_history(path)
     assert all(np.array_equal(again[name], part) and again[name].dtype == part.dtype for name, part in arrays.items())
     with pytest.raises(ValueError, match="'history/loss' holds NaN"):
         save(EquivariantTransformer(depth=1), path, {"loss": np.array([math.nan])})

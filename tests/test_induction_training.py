@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from icl_nb.files import describe, history, load, save
+from icl_nb.files import describe, load, load_history, save
 from icl_nb.induction.models import FullInductionTransformer, InductionTransformer
 from icl_nb.induction.recipes import RECIPES
 from icl_nb.induction.tasks import MarkovTask, loss, posterior_predictive
@@ -172,7 +172,7 @@ def test_round_trip(joint, tmp_path):
     save(model, path, {"sharpness": run.sharpness}, note="é")
     again = load(path)
     assert all(torch.equal(part, again.state_dict()[name]) for name, part in model.state_dict().items())
-    assert np.array_equal(history(path)["sharpness"], run.sharpness) and describe(path)["about"] == {"note": "é"}
+    assert np.array_equal(load_history(path)["sharpness"], run.sharpness) and describe(path)["about"] == {"note": "é"}
     assert again.subsets == model.subsets
 
 
@@ -199,7 +199,7 @@ def test_shipped_checkpoint_is_what_it_says(name):
 
 @pytest.mark.parametrize("name", [f"{start}-{seed}" for start in ("joint", "staged", "weak") for seed in range(3)])
 def test_reference_setting_reaches_the_figures_of_the_book(name):
-    model, run = load(name), history(name)
+    model, run = load(name), load_history(name)
     evaluation = describe(name)["about"]["evaluation"]
     own = model.copying().detach()[list(model.subsets[model.c.abs().argmax()])].max(-1).values
     assert model.parents() == (1, 2) and run["selection"][-1].max() >= 0.99 and own.min() >= 0.95
