@@ -322,8 +322,9 @@ def feature_scale(n_features: int) -> float:
 
     Scaling by c is scaling alpha by c^2. Why the root: attention of strength alpha sees the class direction with weight
     alpha (chapter 6, T1) and rests on :math:`n e^{-\alpha^2 d}` of n points in effect, so that signal over noise,
-    :math:`\alpha^2 n e^{-\alpha^2 d}`, is largest at :math:`\alpha = d^{-1/2}`.
-    That is an argument about the first layer; chapter 8 measures what the best c is, and finds smaller exponents.
+    :math:`n \alpha^2 m^2 e^{-\alpha^2 d} / (1 + \alpha^2 m^2)` with m the component of the query along the class
+    direction, is largest at an alpha proportional to :math:`d^{-1/2}`. That is an argument about the first layer; chapter
+    8 measures the best c, and its exponents agree with the rule within wide errors.
 
     Source: own.
 
