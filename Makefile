@@ -75,15 +75,18 @@ test-portable: env ## Run all of it as other processors would, and jittered (SET
 notebooks: env ## Re-execute the notebooks in place (NB=book/01-data.ipynb for one)
 	$(BIN)/python tools/execute.py --jobs $(JOBS) $(NB)
 
+.PHONY: pages
+pages: env ## Write the reference pages of the package and of the command line
+	$(BIN)/python -m tools.pages
+
 .PHONY: checkpoints
 checkpoints: env ## Retrain every checkpoint that ships
-	$(BIN)/icl-nb checkpoints --retrain
-	$(BIN)/icl-nb checkpoints --retrain --part 2
+	$(BIN)/icl-nb checkpoints --retrain --jobs $(JOBS)
 
 .PHONY: tables
 tables: env ## Repeat the benchmarks of chapter 8 (real tables, and all sizes: about 40 minutes)
-	$(BIN)/python -m icl_nb.benchmark
-	$(BIN)/python -m icl_nb.sizes
+	$(BIN)/python -m icl_nb.shipped.tables
+	$(BIN)/python -m icl_nb.shipped.regret
 
 .PHONY: bench
 bench: env ## Time the package on this machine

@@ -83,3 +83,7 @@ def check_tensor(name: str, value: Tensor, dtypes: tuple[torch.dtype, ...]) -> N
         raise ValueError(f"{name} is {value.dtype}; it must be {' or '.join(map(str, dtypes))}")
     if value.layout is not torch.strided or value.is_meta:
         raise ValueError(f"{name} is sparse or on the meta device; it must be an ordinary tensor that holds values")
+
+
+# Rounding that a layer may show, relative to its output. The one place for tolerances by dtype.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}

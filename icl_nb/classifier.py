@@ -19,12 +19,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from icl_nb.checks import check_count, check_fraction
-from icl_nb.files import load
+from icl_nb.models.files import load
 from icl_nb.recursion import SCALARS, Recursion
-from icl_nb.tasks import feature_scale
+from icl_nb.tasks.linear import feature_scale
 
 DEFAULT = "table"  # the checkpoint behind `recursion=None`, trained over many sizes
+
+
 LOG_TEMPERATURES = (-4.0, 4.0)
+
 
 Path = namedtuple("Path", ["x", "u"])
 
@@ -51,8 +54,8 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: class names, sorted, `(K,)`.
-        X_: the context as given, `(n, d)`; y_: the numbers of its classes, `(n,)`.
-        temperature_: T.
+        X_: the context as given, `(n, d)`; `y_`: the numbers of its classes, `(n,)`.
+        temperature_: T
         recursion_: the table in use, cut to `depth`.
         trajectory_: where the context is before the first and after each layer, x `(L + 1, n, d')` and u
             `(L + 1, n, K)`; d' = d + 1 with an intercept, less the constant features. With memory `(L + 1, n, m, .)`.

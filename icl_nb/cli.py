@@ -14,15 +14,16 @@ import torch
 from tqdm import tqdm
 
 import icl_nb
-from icl_nb import checkpoints
 from icl_nb.checks import check_count, check_device
-from icl_nb.evaluation import LEAST_PROBABILITY, evaluate, predict, score
-from icl_nb.files import SHIPPED, available, check_path, describe, load, save
-from icl_nb.models import DenseTransformer, EquivariantTransformer
-from icl_nb.oracle import BASELINES, baseline_predict, bayes_predict
-from icl_nb.ordinary import OrdinaryTransformer
-from icl_nb.tasks import LinearTask
-from icl_nb.training import SYMMETRIES, train
+from icl_nb.evaluation.baselines import BASELINES, baseline_predict
+from icl_nb.evaluation.oracle import bayes_predict
+from icl_nb.evaluation.scores import LEAST_PROBABILITY, evaluate, predict, score
+from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
+from icl_nb.models.files import SHIPPED, available, check_path, describe, load, save
+from icl_nb.models.ordinary import OrdinaryTransformer
+from icl_nb.models.training import SYMMETRIES, train
+from icl_nb.shipped import retrain as checkpoints
+from icl_nb.tasks.linear import LinearTask
 
 KINDS = {"dense": DenseTransformer, "equivariant": EquivariantTransformer, "ordinary": OrdinaryTransformer}
 

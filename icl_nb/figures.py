@@ -25,11 +25,18 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, GREY = (
     "#6E6E6E",
 )
 
+
 # One colour and one name for each thing that appears in several figures.
 CLASSES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, GREY)
+
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
 # Label blocks of three classes are centred, so that they lie in a plane: the classes are the corners of a triangle.
 CORNERS = np.array([[0.0, 1.0], [-(3**0.5) / 2, -0.5], [3**0.5 / 2, -0.5]])
+
+
 COLOURS = {
     "bayes": "#000000",
     "logistic": BLUE,
@@ -43,6 +50,8 @@ COLOURS = {
     "equivariant": BLUE,
     "headline": VERMILION,
 }
+
+
 NAMES = {
     "bayes": "Bayes oracle",
     "logistic": "logistic regression",

@@ -98,7 +98,7 @@ class Recursion:
         table: alpha, beta, gamma and delta, each `(L, H)`, as a mapping or a record array. They are broadcast, so that
             0 serves for a table of zeros. Kept as a record array: `table.alpha` is `(L, H)`, and `table[t]` a layer.
             With memory each is `(L, H, m, m)`.
-        n_classes: K. Neither d nor n needs to be known.
+        n_classes: K; neither d nor n needs to be known.
         scale: of the read-out; with memory one for each copy, `(m,)`, or one number for the first copy.
         dropped: for a recursion that was read off a model, the share of each layer's weights (Frobenius norm, all its
             heads) that the four scalars do not hold, `(L,)`. None where there was no model.
@@ -213,7 +213,7 @@ class Recursion:
             d, m, read_out = model.n_features, model.copies, model.scale
         except AttributeError:
             raise ValueError(
-                f"a {type(model).__name__} has no recursion in its weights; `icl_nb.lens.follow` fits one"
+                f"a {type(model).__name__} has no recursion in its weights; `icl_nb.interpret.lens.follow` fits one"
             ) from None
         weights = np.stack([np.asarray(part.detach().cpu(), dtype=float) for part in model.weights()])
         size = weights.shape[-1] // m

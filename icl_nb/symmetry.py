@@ -13,16 +13,16 @@ import itertools
 import math
 
 import torch
+from scipy.linalg import helmert
 from torch import Tensor
 
-from icl_nb.checks import DTYPES, check_count, check_seed, check_tensor
-from icl_nb.tasks import Batch
-
-# Rounding that a layer may show, relative to its output. The one place for tolerances by dtype.
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
+from icl_nb.checks import DTYPES, TOLERANCE, check_count, check_seed, check_tensor
+from icl_nb.evaluation.scores import Predictor, predict
+from icl_nb.tasks.batch import Batch
 
 # The six coordinates: I is an identity, J a matrix that averages (all entries equal). A pair names a cross block.
 COORDINATES = ("I_d", "J_d", "I_K", "J_K", "J_dK", "J_Kd")
+
 
 _MOST_ELEMENTS = 50_000
 
@@ -37,8 +37,8 @@ def commutant_basis(n_features: int, n_classes: int, *, dtype: torch.dtype = tor
     norm 1), so that a coordinate means the same at every d and K.
 
     Arguments:
-        n_features: d.
-        n_classes: K.
+        n_features: d
+        n_classes: K
         dtype: of the result.
 
     Returns:
@@ -323,3 +323,64 @@ def _check_matrix(matrix: Tensor, n_features: int, n_classes: int) -> None:
         raise ValueError(f"the matrix has shape {tuple(matrix.shape)}; its last two must be d + K = {size}")
     if not matrix.isfinite().all():
         raise ValueError("the matrix holds NaN or infinity; every entry must be finite")
+
+
+@torch.no_grad()
+def renaming_error(model: Predictor, batch: Batch, *, n_elements: int = 4, seed: int = 0) -> float:
+    r"""How far the answers are from being renamed with the classes and untouched by the order of the features.
+
+    .. math:: \operatorname{mean}_{\Pi, i}\ \tfrac12 \sum_k | p_k(\Pi i) - p_{\Pi k}(i) |
+
+    the mean total variation between the probabilities for a renamed prompt and the renamed probabilities, 0 to 1.
+
+    Arguments:
+        model: anything that `predict` takes.
+        batch: tasks.
+        n_elements: random group elements.
+        seed: for those.
+
+    Source: own; `equivariance_error` asks each layer, this the whole function.
+
+    Example:
+        >>> from icl_nb import DenseTransformer, EquivariantTransformer, LinearTask
+        >>> batch = LinearTask().sample(8)
+        >>> [renaming_error(kind(depth=2), batch) < 1e-6 for kind in (EquivariantTransformer, DenseTransformer)]
+        [True, False]
+    """
+    check_count("n_elements", n_elements, 1)
+    generator = torch.Generator().manual_seed(check_seed(seed))
+    d, probabilities, errors = batch.x.shape[2], predict(model, batch).softmax(-1), []
+    for _ in range(n_elements):
+        order = random_element(d, batch.n_classes, generator)
+        features, classes = order[:d], order[d:] - d
+        renamed = predict(model, permute_batch(batch, features, classes)).softmax(-1)
+        errors.append((renamed - probabilities[..., classes]).abs().sum(-1).mean().item() / 2)
+    return sum(errors) / n_elements
+
+
+def random_rotation(size: int, generator: torch.Generator, *, fix_axis: bool = False) -> Tensor:
+    r"""A random orthogonal matrix, `(size, size)`, float64; on request one with :math:`R \mathbf 1 = \mathbf 1`.
+
+    Arguments:
+        size: d, 1 or larger.
+        generator: where the random numbers come from.
+        fix_axis: whether (1, ..., 1) stays in place.
+
+    Raises:
+        ValueError: a size below 1.
+
+    Source: textbook; the QR decomposition of a normal matrix.
+
+    Example:
+        >>> turn = random_rotation(3, torch.Generator().manual_seed(0), fix_axis=True)
+        >>> turn.sum(1).round(decimals=6)
+        tensor([1., 1., 1.], dtype=torch.float64)
+    """
+    check_count("size", size, 1)
+    moved = size - fix_axis  # directions that may turn
+    q, r = torch.linalg.qr(torch.randn(moved, moved, generator=generator, dtype=torch.float64))
+    turn = q * r.diagonal().sign()  # with R's diagonal positive, Q is unique, and all rotations are as likely
+    if not fix_axis:
+        return turn
+    frame = torch.from_numpy(helmert(size, full=True)).T  # its first column is the axis
+    return frame @ torch.block_diag(torch.ones(1, 1, dtype=torch.float64), turn) @ frame.T

@@ -3,7 +3,7 @@
 import hypothesis
 import pytest
 
-from icl_nb.symmetry import TOLERANCE
+from icl_nb.checks import TOLERANCE
 
 # The same examples in every run: a failure that nobody can repeat helps nobody. Search wider with
 # --hypothesis-profile=explore.

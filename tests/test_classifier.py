@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from icl_nb.classifier import RecursionClassifier
 from icl_nb.recursion import SCALARS, Recursion
-from icl_nb.tasks import LinearTask, feature_scale
+from icl_nb.tasks.linear import LinearTask, feature_scale
 
 EXACT = 1e-12
 PLAIN = {"standardize": False, "whiten": 0, "intercept": False, "calibrate": 0}

@@ -10,14 +10,15 @@ import torch
 
 import icl_nb
 from icl_nb import cli
-from icl_nb.checkpoints import RECIPES
 from icl_nb.cli import main
-from icl_nb.evaluation import evaluate, predict, score, yardsticks
-from icl_nb.files import available, describe, load, save
-from icl_nb.models import DenseTransformer, EquivariantTransformer
-from icl_nb.oracle import BASELINES
-from icl_nb.tasks import LinearTask
-from icl_nb.training import train
+from icl_nb.evaluation.baselines import BASELINES
+from icl_nb.evaluation.scores import evaluate, predict, score
+from icl_nb.evaluation.survey import yardsticks
+from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
+from icl_nb.models.files import available, describe, load, save
+from icl_nb.models.training import train
+from icl_nb.shipped.retrain import RECIPES
+from icl_nb.tasks.linear import LinearTask
 
 TASK = ["--n-points", "6", "--n-features", "2", "--n-classes", "2"]
 TRAINING = ["--steps", "3", "--batch-size", "4", "--train-queries", "2", "--n-tasks", "10"]

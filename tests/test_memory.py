@@ -8,12 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icl_nb.abstraction import abstract, coordinate_model
-from icl_nb.files import load, save
-from icl_nb.models import EquivariantTransformer
+from icl_nb.interpret.abstraction import abstract
+from icl_nb.interpret.gauge import coordinate_model
+from icl_nb.models.attention import EquivariantTransformer
+from icl_nb.models.files import load, save
 from icl_nb.recursion import SCALARS, Recursion, memory_step, step
 from icl_nb.symmetry import equivariance_error
-from icl_nb.tasks import LinearTask
+from icl_nb.tasks.linear import LinearTask
 
 EXACT = 1e-12
 

@@ -393,7 +393,7 @@ def test_make_mends_a_half_made_environment_and_removes_nothing_else(tmp_path):
 def test_toc_and_files_agree():
     toc = yaml.safe_load(text("_toc.yml"))
     named = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
-    written = [path.relative_to(ROOT) for path in (ROOT / "book").iterdir() if path.suffix in {".md", ".ipynb"}]
+    written = [path.relative_to(ROOT) for path in (ROOT / "book").rglob("*") if path.suffix in {".md", ".ipynb"}]
     assert sorted(named) == sorted(path.with_suffix("").as_posix() for path in written)
 
 

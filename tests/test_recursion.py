@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icl_nb import recursion as module
-from icl_nb.models import DenseTransformer, EquivariantTransformer
+from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.recursion import SCALARS, Recursion, step
 from icl_nb.symmetry import COORDINATES, coordinates, permute_batch
-from icl_nb.tasks import LinearTask
+from icl_nb.tasks.linear import LinearTask
 
 torch.set_num_threads(1)
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from icl_nb.models import DenseTransformer, EquivariantTransformer, attention_layer
+from icl_nb.checks import TOLERANCE
+from icl_nb.models.attention import DenseTransformer, EquivariantTransformer, attention_layer
 from icl_nb.symmetry import (
     COORDINATES,
-    TOLERANCE,
     assemble,
     assert_equivariant,
     commutant_basis,
@@ -27,7 +27,7 @@ from icl_nb.symmetry import (
     project,
     random_element,
 )
-from icl_nb.tasks import LinearTask
+from icl_nb.tasks.linear import LinearTask
 
 SIZES = [(5, 3), (2, 2), (3, 3), (4, 2), (2, 4), (1, 2), (1, 1), (3, 1), (6, 6)]
 

@@ -35,7 +35,7 @@ class SharpnessGrowth:
         right: :math:`n_e`, `(B,)`.
         matches: n, `(B,)`.
         answers: :math:`N u_e`, `(B,)`.
-        n_tokens: N.
+        n_tokens: N
 
     Raises:
         ValueError: counts that are no `(B,)` arrays, or not :math:`0 \le n_e \le n \le N` with

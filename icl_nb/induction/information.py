@@ -28,9 +28,13 @@ from icl_nb.induction.tasks import (
 )
 
 MEASURES = ("modified", "chi_square", "mutual")
+
+
 # Probability with which a token is taken as uniform. Where the prior is sharp, a chain may leave a set of contexts once
 # in 10^50 tokens; its stationary distribution then hangs on numbers that mean nothing, and this settles them.
 RESTART = 1e-12
+
+
 CHUNK = 2**22  # numbers in the largest array that is worked on at once
 
 
@@ -94,7 +98,7 @@ def joint_distribution(kernel: np.ndarray, lags: tuple[int, ...], window: int) -
     Arguments:
         kernel: `(n, S**k, S)`.
         lags: its parent set; those beyond the window are summed out.
-        window: M.
+        window: M
 
     Raises:
         ValueError: as `stationary`.
@@ -194,7 +198,7 @@ def information_table(
 
     Arguments:
         task: gives parent set, alphabet and prior; its length plays no part.
-        window: M.
+        window: M
         degree: D, the size of the largest sets.
         n_kernels: chains to average over.
         seed: of the chains.

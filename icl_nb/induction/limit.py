@@ -69,7 +69,7 @@ def pseudo_count(sharpness: float, n_tokens: int) -> float:
 
     Arguments:
         sharpness: a, from 0 (no finite prior outweighs the data: kappa is infinite) to infinity (no prior).
-        n_tokens: N.
+        n_tokens: N
 
     Raises:
         ValueError: a negative a, or no token.

@@ -34,9 +34,9 @@ class InductionTransformer(nn.Module):
     Its parameters are `w (H, M)`, `c` (one for each subset of heads) and `a`.
 
     Arguments:
-        n_states: S.
+        n_states: S
         window: M, the lags that a head of the first layer can look back.
-        heads: H.
+        heads: H
         degree: D, the largest subset of heads that the selector knows.
         seed: of the noise of the start.
         start: scores of head h for the lag h + 1 that it starts on (modulo M), and for all others. The default gives
@@ -213,7 +213,7 @@ class FullInductionTransformer(nn.Module):
     has one head and no feed-forward block after it; instead the read-out has one hidden layer.
 
     Arguments:
-        n_states: S.
+        n_states: S
         window: offsets with a number of their own, 0 (the token itself) among them.
         heads: of the first layer; they divide the width.
         width: W, of the residual stream.

@@ -28,7 +28,7 @@ class Chains:
         answer: the token after the last, `(B,)`, int64.
         kernel: transition probabilities, `(B, S**k, S)`, float64, a row for each history.
         lags: the parent set, k increasing whole numbers of at least 1; empty where tokens are independent.
-        n_states: S.
+        n_states: S
         concentration: of the Dirichlet prior that the rows were drawn from; None where they were not.
 
     Raises:
@@ -133,7 +133,7 @@ class MarkovTask:
         """Draw sequences. A longer task with the same seed continues the same sequences.
 
         Arguments:
-            n_sequences: B.
+            n_sequences: B
             seed: a whole number from 0 to 2^31 - 1, or a CPU generator to continue from.
 
         Raises:

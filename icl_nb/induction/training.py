@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from icl_nb.checks import check_count, check_positive, check_seed
+from icl_nb.descent import descend
 from icl_nb.induction.models import FullInductionTransformer, InductionTransformer
 from icl_nb.induction.tasks import LEAST_PROBABILITY, Chains, MarkovTask, histories, loss
-from icl_nb.training import descend
 
 PARTS = {"selector": "c", "heads": "w", "classifier": "a"}
 
@@ -41,6 +41,8 @@ class Stage:
 
 
 JOINT = (Stage(tuple(PARTS), 600, 1.0),)
+
+
 # Every gradient of c and of w has the factor a, which is 0.01 until the last stage: their rates make up for it.
 STAGED = (Stage(("selector",), 200, 100.0), Stage(("heads",), 400, 300.0), Stage(("classifier",), 600, 1.0))
 

@@ -1,0 +1,296 @@
+r"""Reading another network's mind: what an ordinary transformer would answer after each layer, and what follows it.
+
+A lens is a linear map from the normalised stream to the final answer, one for each layer,
+
+.. math:: f_*^l = C_l\, \hat z_*^l + c_l \approx \text{centred logits},
+
+fitted by least squares (a tuned lens). The path :math:`f^0, \dots, f^L` is the answer as it forms, and the moves
+between are what an explanation has to explain, as in `rivals`.
+
+Letters: B tasks, N = n + q points, d features, K classes, D width of the stream, L layers, m copies.
+"""
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from icl_nb.checks import check_count, check_seed
+from icl_nb.descent import descend
+from icl_nb.interpret.rivals import Rival, r_squared, walk
+from icl_nb.models.attention import EquivariantTransformer, InContextTransformer
+from icl_nb.models.training import History
+from icl_nb.tasks.batch import Batch
+from icl_nb.tasks.linear import LinearTask
+
+
+class Lens:
+    """The answer of an ordinary transformer after each layer.
+
+    Arguments:
+        model: whose answers.
+        batch: tasks to fit the lens on; 300 tasks of 16 queries do.
+        target: what to see, on the same tasks: `(L + 1, B, q, K)`, the path of another model for instance. By default
+            the model's own answer, in each layer.
+
+    Raises:
+        ValueError: too few queries for the unknowns of the map, or a target of another shape.
+
+    Source: the tuned lens of Belrose et al. (2023), arXiv 2303.08112, by least squares.
+
+    Example:
+        >>> from icl_nb.models.ordinary import OrdinaryTransformer
+        >>> model, task = OrdinaryTransformer(depth=2), LinearTask()
+        >>> lens = Lens(model, task.sample(20, n_queries=8))
+        >>> lens.path(task.sample(3, n_queries=2)).shape  # (L + 1, B, q, K)
+        torch.Size([3, 3, 2, 3])
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: InContextTransformer, batch: Batch, target: Tensor | None = None):
+        tokens = queries(model, batch)
+        unknowns = tokens.shape[-1] + 1
+        if len(batch) * batch.n_queries < 2 * unknowns:
+            raise ValueError(
+                f"{len(batch)} tasks of {batch.n_queries} queries are too few for {unknowns} unknowns; "
+                "there must be twice as many queries"
+            )
+        self.model, self.maps = model, []
+        answer = centred(model.read_out(tokens[-1].to(model.dtype)).double())
+        target = answer.expand(len(tokens), *answer.shape) if target is None else target
+        if target.shape != (len(tokens), *answer.shape):
+            raise ValueError(f"the target has shape {tuple(target.shape)}; must be {(len(tokens), *answer.shape)}")
+        for z, f in zip(tokens, target, strict=True):
+            columns = _with_one(_normal(z)).flatten(0, 1)
+            self.maps.append(torch.linalg.lstsq(columns, f.flatten(0, 1), driver="gelsd").solution)
+
+    @torch.no_grad()
+    def path(self, batch: Batch) -> Tensor:
+        """The answers after 0, 1, ..., L layers, `(L + 1, B, q, K)`, centred, float64."""
+        tokens = queries(self.model, batch)
+        return torch.stack([_with_one(_normal(z)) @ c for z, c in zip(tokens, self.maps, strict=True)])
+
+
+@torch.no_grad()
+def queries(model: InContextTransformer, batch: Batch) -> Tensor:
+    """The stream of the queries before and after each layer, `(L + 1, B, q, D)`, float64."""
+    batch = batch.to(dtype=model.dtype, device=model.device)
+    return model.trajectory(batch.x, batch.context_y)[0][:, :, batch.context_y.shape[1] :].double()
+
+
+def centred(logits: Tensor) -> Tensor:
+    """Logits less their mean over the classes: what the answer depends on."""
+    return logits - logits.mean(-1, keepdim=True)
+
+
+def _normal(z: Tensor) -> Tensor:
+    return nn.functional.layer_norm(z, z.shape[-1:])
+
+
+def _with_one(z: Tensor) -> Tensor:
+    return torch.cat([z, torch.ones_like(z[..., :1])], -1)
+
+
+def path_r2(truth: Tensor, guess: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    r"""How well one path of answers is another: R^2 of the answers after each layer, and of the moves between.
+
+    .. math:: R^2 = 1 - \frac{\sum | f - \hat f |^2}{\sum | f |^2}
+
+    Arguments:
+        truth: `(L + 1, B, q, K)`.
+        guess: likewise.
+
+    Returns:
+        `(L + 1,)` and `(L,)`; NaN where nothing is to be explained.
+
+    Example:
+        >>> path = torch.tensor([0.0, 1.0, 3.0]).reshape(3, 1, 1, 1)
+        >>> path_r2(path, path / 2)[1]
+        array([0.75, 0.75])
+    """
+    if truth.shape != guess.shape:
+        raise ValueError(f"paths have shapes {tuple(truth.shape)} and {tuple(guess.shape)}; they must be alike")
+    truth, guess = truth.cpu().numpy(), guess.cpu().numpy()
+    levels = np.array([r_squared(*pair) for pair in zip(truth, guess, strict=True)])
+    moves = np.array([r_squared(*pair) for pair in zip(np.diff(truth, axis=0), np.diff(guess, axis=0), strict=True)])
+    return levels, moves
+
+
+def follow(
+    student: EquivariantTransformer,
+    lens: Lens,
+    task: LinearTask,
+    *,
+    steps: int = 2000,
+    batch_size: int = 64,
+    n_queries: int = 16,
+    learning_rate: float = 1e-2,
+    seed: int = 0,
+    progress: bool = True,
+) -> History:
+    r"""Fit a recursion to the answers of another network, layer by layer.
+
+    .. math:: \min \sum_{l=1}^L \frac{ | f^l - \sum_a r^l_a u_*^{a, l} |^2 }{ | f^l |^2 }
+
+    over the scalars of all layers and the read-outs r of each, by Adam on fresh tasks. The student runs by itself from
+    the prompt on: it is not put back upon the path.
+
+    Arguments:
+        student: of four scalars a head, trained in place; its depth is a multiple of that of the lens. Its scale ends
+            as the last read-out.
+        lens: of the model to be followed.
+        task: draws the prompts.
+        steps, batch_size, n_queries, learning_rate, seed, progress: as in `train`.
+
+    Returns:
+        the loss of each step, a mean over layers; its accuracy is the share of queries to which the student gives the
+        answer of the model that it follows.
+
+    Raises:
+        ValueError: the depths do not fit, the student has other scalars, an argument is out of range, or the loss
+            ceases to be finite.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb.models.ordinary import OrdinaryTransformer
+        >>> teacher, task = OrdinaryTransformer(depth=2), LinearTask()
+        >>> lens = Lens(teacher, task.sample(20, n_queries=8))
+        >>> len(follow(EquivariantTransformer(depth=2, scalars=4), lens, task, steps=3, progress=False).loss)
+        3
+    """
+    for name, count in (("batch_size", batch_size), ("n_queries", n_queries)):
+        check_count(name, count, 1)
+    if student.scalars != 4:
+        raise ValueError(f"the student has {student.scalars} scalars a head; a recursion has 4")
+    depth = lens.model.depth
+    if student.depth % depth:
+        raise ValueError(f"the student has {student.depth} layers; they must be a multiple of {depth}, the model's")
+    stride, generator = student.depth // depth, torch.Generator().manual_seed(check_seed(seed))
+    scales = nn.Parameter(student.scale.detach().reshape(1, -1).repeat(depth, 1))  # (L, m)
+    losses, shares, rates = [], [], []
+
+    def loss_of(step: int) -> Tensor:
+        batch = task.sample(batch_size, seed=generator, n_queries=n_queries, dtype=student.dtype, device=student.device)
+        truth = lens.path(batch)[1:].to(student.dtype)  # (L, B, q, K)
+        guess = torch.einsum("la,lbqak->lbqk", scales, label_copies(student, batch)[stride::stride])
+        shares.append((guess[-1].argmax(-1) == truth[-1].argmax(-1)).double().mean().item())
+        return (((guess - truth) ** 2).sum((1, 2, 3)) / (truth**2).sum((1, 2, 3))).mean()
+
+    started = time.perf_counter()
+    for loss, rate in descend([student.m, student.v, scales], steps, learning_rate, loss_of, progress=progress):
+        losses.append(loss)
+        rates.append(rate)
+    with torch.no_grad():
+        student.scale.copy_(scales[-1].reshape(student.scale.shape))
+    return History(losses, shares, rates, time.perf_counter() - started)
+
+
+def label_copies(model: EquivariantTransformer, batch: Batch) -> Tensor:
+    """The label blocks of the queries before and after each layer, `(L + 1, B, q, m, K)`, with their gradient."""
+    stream = torch.stack([z for z, _ in model.stream(batch.x, batch.context_y)])
+    return stream[:, :, -batch.n_queries :].unflatten(-1, (model.copies, -1))[..., model.n_features :]
+
+
+@torch.no_grad()
+def student_path(student: EquivariantTransformer, truth: Tensor, batch: Batch) -> Tensor:
+    """The answers of a student after each layer of the path that it followed.
+
+    Each read-out is fitted by least squares to the path on the first half of the tasks, m numbers a layer, as in
+    `follow`.
+
+    Arguments:
+        student: of m copies.
+        truth: the path that was followed, on the batch, `(L + 1, B, q, K)`.
+        batch: tasks.
+
+    Returns:
+        `(L + 1, B, q, K)`; nothing is said before the first layer.
+    """
+    copies = label_copies(student, batch.to(dtype=student.dtype)).double()[:: student.depth // (len(truth) - 1)]
+    half, path = len(batch) // 2, [torch.zeros_like(truth[0])]
+    for u, answer in zip(copies[1:], truth[1:], strict=True):
+        columns = u.movedim(-2, -1)  # (B, q, K, m)
+        scale = torch.linalg.lstsq(columns[:half].flatten(0, 2), answer[:half].reshape(-1, 1), driver="gelsd").solution
+        path.append((columns @ scale)[..., 0])
+    return torch.stack(path)
+
+
+def rivals_on_path(lens: Lens, batch: Batch, rivals: dict[str, Rival]) -> dict[str, np.ndarray]:
+    r"""R^2 of the moves of the answer, `(L,)` each, for rivals that see the task as it was given and the answers.
+
+    In each layer a rival is fitted anew, on half of the tasks, and starts from where the model is; see
+    `icl_nb.interpret.rivals`. Rivals that need to know where the network has moved the context cannot be asked.
+
+    Raises:
+        ValueError: a rival moves the context.
+
+    Example:
+        >>> from icl_nb.interpret.rivals import RIVALS
+        >>> from icl_nb.models.ordinary import OrdinaryTransformer
+        >>> model, task = OrdinaryTransformer(depth=2), LinearTask()
+        >>> lens = Lens(model, task.sample(20, n_queries=8))
+        >>> rivals_on_path(lens, task.sample(20, n_queries=4), {"LDA": RIVALS["LDA"]})["LDA"].shape
+        (2,)
+    """
+    if moving := [name for name, rival in rivals.items() if rival.moves_context]:
+        raise ValueError(f"{', '.join(moving)}: where the context is now is not known of an ordinary transformer")
+    y = batch.context_y.numpy()
+    path = lens.path(batch).numpy()
+    path[0] = 0  # a query knows nothing before the first layer
+    x = np.repeat(batch.x.double().numpy()[None], len(path), 0)
+    hot = (y[..., None] == np.arange(batch.n_classes)).astype(float)
+    u = np.concatenate([np.repeat((hot - hot.sum(-1, keepdims=True) / batch.n_classes)[None], len(path), 0), path], 2)
+    return {name: walk(rival, x, u, hot, len(batch) // 2, True).label for name, rival in rivals.items()}
+
+
+def carried(model: InContextTransformer, batch: Batch, moved: Batch, *, then: Batch | None = None) -> np.ndarray:
+    r"""Does a change of the prompt act on the stream by a matrix?
+
+    .. math:: z_i^l(\text{moved}) \approx T_l\, z_i^l + t_l
+
+    A network whose layers are equivariant under *some* action of a group on its stream, be it one that it has invented
+    for itself, satisfies this exactly for that group, in every layer. The first layer's input always does.
+
+    Arguments:
+        model: a transformer with `trajectory`.
+        batch: tasks; half of them to fit T and t in each layer, half for the score.
+        moved: the same tasks after the change.
+        then: the same tasks after the same change a second time. If given, T is applied twice and held against these,
+            as must succeed where the matrices are an action of a group.
+
+    Returns:
+        explained variance on the other half, about the mean, `(L + 1,)`.
+
+    Raises:
+        ValueError: the batches have other shapes.
+
+    Source: own; the test of Lenc and Vedaldi (2015), arXiv 1411.5908, whether a representation is equivariant.
+
+    Example:
+        >>> from icl_nb.symmetry import permute_batch
+        >>> batch = LinearTask().sample(40)
+        >>> moved = permute_batch(batch, torch.tensor([1, 0, 2, 3, 4]), torch.tensor([0, 1, 2]))
+        >>> bool((carried(EquivariantTransformer(depth=2), batch, moved) > 0.9999).all())
+        True
+    """
+    prompts = (batch, moved) if then is None else (batch, moved, then)
+    for other in prompts[1:]:
+        if batch.x.shape != other.x.shape or batch.context_y.shape != other.context_y.shape:
+            raise ValueError(f"prompts of shapes {tuple(batch.x.shape)} and {tuple(other.x.shape)}; they must be alike")
+    half, scores = len(batch) // 2, []
+    with torch.no_grad():
+        streams = [model.trajectory(part.x.to(model.dtype), part.context_y)[0].double().numpy() for part in prompts]
+    for before, after, *last in zip(*streams, strict=True):
+        ours, theirs = (part[:half].reshape(-1, part.shape[-1]) for part in (_with_ones(before), after))
+        matrix = np.linalg.lstsq(ours, theirs, rcond=1e-10)[0]
+        guess, truth = _with_ones(before[half:]) @ matrix, after[half:]
+        if last:
+            guess, truth = _with_ones(guess) @ matrix, last[0][half:]
+        scores.append(r_squared(truth - truth.mean((0, 1)), guess - truth.mean((0, 1))))
+    return np.array(scores)
+
+
+def _with_ones(z: np.ndarray) -> np.ndarray:
+    return np.concatenate([z, np.ones_like(z[..., :1])], -1)

@@ -1,0 +1,1 @@
+"""All that ships with the package, and what makes it again."""

@@ -1,0 +1,201 @@
+"""What the checkpoints of Part I are made from: every model, task and training, with its seed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+
+import torch
+
+from icl_nb.evaluation.scores import evaluate
+from icl_nb.interpret.lens import Lens, follow
+from icl_nb.models.attention import InContextTransformer
+from icl_nb.models.files import KINDS
+from icl_nb.models.training import train
+from icl_nb.symmetry import off_commutant, renaming_error
+from icl_nb.tasks.linear import LinearTask, MixedTask
+
+_CURVE_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a shipped checkpoint is made from.
+
+    Arguments:
+        kind: "dense", "equivariant" or "ordinary".
+        model: keyword arguments of the model, its seed among them.
+        training: keyword arguments of `train`.
+        task: what it is trained on. It is evaluated on the same, or at the size of chapter 1 where that was mixed.
+        start: the shipped checkpoint whose weights it starts from; from random ones where there is none.
+        teacher: the shipped ordinary transformer whose answers it follows, layer by layer, instead of the labels.
+    """
+
+    kind: str
+    model: dict
+    training: dict
+    task: LinearTask | MixedTask = field(default_factory=LinearTask)
+    start: str | None = None
+    teacher: str | None = None
+
+    part = 1  # of the book
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The checkpoints that it needs."""
+        return tuple(name for name in (self.start, self.teacher) if name)
+
+    def make(self, parent: Callable[[str], InContextTransformer]) -> tuple[InContextTransformer, None, dict]:
+        """Train and evaluate: the model, and what is to be kept about it.
+
+        Arguments:
+            parent: gives the model of a checkpoint.
+        """
+        goal = self.task if isinstance(self.task, LinearTask) else LinearTask()
+        model = KINDS[self.kind](goal.n_features, goal.n_classes, **self.model)
+        if self.start:
+            model.load_state_dict(parent(self.start).state_dict())
+        residual, broken = {}, {}
+        trial = goal.sample(64, seed=1, n_queries=4)
+
+        def watch(step: int, model: InContextTransformer) -> None:
+            if step % _CURVE_EVERY:
+                return
+            if self.kind == "ordinary":
+                broken[step] = round(renaming_error(model, trial, n_elements=1), 5)
+                residual[step] = [round(float(model.off_symmetric(name).mean()), 4) for name in ("scores", "values")]
+            elif model.copies == 1:
+                m, v = model.weights()
+                residual[step] = [
+                    round(off_commutant(part.detach(), model.n_features, model.n_classes).mean().item(), 4)
+                    for part in (m, v)
+                ]
+
+        if self.teacher:
+            lens = Lens(parent(self.teacher), goal.sample(300, seed=2, n_queries=16))
+            history = follow(model, lens, goal, progress=False, **self.training)
+        else:
+            history = train(model, self.task, progress=False, on_step=watch, **self.training)
+        about = {
+            "recipe": {key: value for key, value in asdict(self).items() if value is not None},
+            "task": asdict(self.task),
+            "training": self.training | {"seconds": round(history.seconds)},
+            "evaluation": asdict(evaluate(model, goal)),
+            "curve": {
+                "every": _CURVE_EVERY,
+                "loss": _block_means(history.loss),
+                "accuracy": _block_means(history.accuracy),
+                "off_commutant": list(residual.values()),
+            }
+            | ({"renaming_error": list(broken.values())} if broken else {}),
+            "versions": {package: metadata.version(package) for package in ("icl-nb", "torch")},
+            "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        }
+        return model, None, about
+
+
+_PLAIN = LinearTask()
+
+
+_TRAINING = {"steps": 4000, "learning_rate": 1e-2}
+
+
+def _family(
+    kind: str, *, seeds: int = 5, symmetry: str | None = None, task: LinearTask = _PLAIN, **model
+) -> list[Recipe]:
+    """Several seeds of one kind of model, eight layers of one head, alike in everything else: for comparisons."""
+    return [
+        Recipe(
+            kind, {"depth": 8, "heads": 1, "seed": seed} | model, _TRAINING | {"seed": seed, "symmetry": symmetry}, task
+        )
+        for seed in range(seeds)
+    ]
+
+
+_FAMILIES = {
+    # Chapter 3: four ways to impose the symmetry, or not.
+    "dense": _family("dense"),
+    "injected": _family("dense", symmetry="injection"),
+    "projected": _family("dense", symmetry="projection"),
+    "equivariant": _family("equivariant"),
+    # Chapter 4: four scalars a head alone; and the control, a task with less symmetry, with twelve and with four.
+    "four": _family("equivariant", scalars=4),
+    "shifted": _family("equivariant", seeds=3, task=LinearTask(shift=1.0)),
+    "shifted-four": _family("equivariant", seeds=3, task=LinearTask(shift=1.0), scalars=4),
+}
+
+
+def _memory(copies: int, depth: int, heads: int, steps: int, seed: int = 0, rate: float | None = None) -> Recipe:
+    """Four scalars a head, m^2 of each with m copies. With a memory a high learning rate is unstable."""
+    model = {"depth": depth, "heads": heads, "scalars": 4} | ({"copies": copies} if copies > 1 else {})
+    training = {"steps": steps, "learning_rate": rate or (1e-2 if copies == 1 else 5e-3)}
+    return Recipe("equivariant", model | {"seed": seed}, training | {"seed": seed})
+
+
+# Beyond the paper: the frontier of depth and copies, and the best without and with a memory.
+_FRONTIER = (
+    {f"copies{m}-{seed}": _memory(m, 6, 2, 4000, seed) for m in (1, 2, 3) for seed in range(3)}
+    | {f"copies{m}-deep-{seed}": _memory(m, 12, 2, 5000, seed) for m in (1, 2, 3) for seed in range(3)}
+    | {"deep": _memory(1, 24, 2, 8000, rate=7e-3), "memory": _memory(3, 12, 3, 8000)}
+)
+
+
+# Ordinary transformers: as they are; one that goes on with permutations injected; one that is symmetric all along.
+_ORDINARY = {
+    name: Recipe(
+        "ordinary",
+        {"depth": 6, "heads": heads, "seed": seed},
+        {"steps": steps, "learning_rate": 2e-3, "seed": seed, "symmetry": symmetry},
+        start=start,
+    )
+    for name, heads, seed, steps, symmetry, start in (
+        *((f"ordinary-{seed}", 4, seed, 4000, None, None) for seed in range(3)),
+        ("opened", 4, 0, 3000, "injection", "ordinary-0"),
+        ("symmetric", 3, 0, 4000, "projection", None),
+    )
+} | {
+    # Recursions that go on from "recursion" and "memory" and follow the answers of an ordinary transformer.
+    name: Recipe(
+        "equivariant",
+        {"depth": 12, "heads": 3, "scalars": 4} | copies,
+        {"steps": 1000, "learning_rate": 5e-3, "seed": 0},
+        start=start,
+        teacher="ordinary-0",
+    )
+    for name, start, copies in (("follower", "recursion", {}), ("follower-memory", "memory", {"copies": 3}))
+}
+
+
+RECIPES: dict[str, Recipe] = (
+    {
+        # Chapter 3: the best with all twelve coordinates. Chapter 5: the best with four, a recursion of 144 scalars.
+        "headline": Recipe("equivariant", {"depth": 24, "heads": 2}, {"steps": 10_000, "learning_rate": 7e-3}),
+        "recursion": Recipe(
+            "equivariant", {"depth": 12, "heads": 3, "scalars": 4}, {"steps": 8_000, "learning_rate": 1e-2}
+        ),
+        # Chapter 8: the table of the estimator, trained on many sizes.
+        "table": Recipe(
+            "equivariant",
+            {"depth": 12, "heads": 3, "scalars": 4},
+            {"steps": 6000, "learning_rate": 1e-2},
+            MixedTask(correlation=0.9, bias=0.3),
+        ),
+        # Chapter 8: the plain task of chapter 1 at every size, for the maps of regret.
+        "sizes": Recipe(
+            "equivariant",
+            {"depth": 12, "heads": 3, "scalars": 4},
+            {"steps": 5000, "learning_rate": 1e-2},
+            MixedTask(n_points=(10, 128), n_features=(2, 20), n_classes=(2, 10)),
+        ),
+    }
+    | {f"{name}-{seed}": recipe for name, family in _FAMILIES.items() for seed, recipe in enumerate(family)}
+    | _FRONTIER
+    | _ORDINARY
+)
+
+
+def _block_means(values: list[float]) -> list[float]:
+    blocks = torch.tensor(values[: len(values) // _CURVE_EVERY * _CURVE_EVERY], dtype=torch.float64).reshape(
+        -1, _CURVE_EVERY
+    )
+    return [round(mean, 5) for mean in blocks.mean(1).tolist()]

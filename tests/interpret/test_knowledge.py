@@ -1,0 +1,120 @@
+"""What a memory does: bases, what the copies keep, and which algorithm explains the answer."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icl_nb.interpret.knowledge import answer_first, change_basis, explain_answer, knowledge, linear_r2
+from icl_nb.interpret.rivals import RIVALS
+from icl_nb.recursion import SCALARS, Recursion
+from icl_nb.tasks.linear import LinearTask
+
+
+def build(copies=3, depth=3, heads=2, seed=0, k=3):
+    rng = np.random.default_rng(seed)
+    shape = (depth, heads, copies, copies)
+    return Recursion({name: 0.4 * rng.normal(size=shape) for name in SCALARS}, k, 1 + rng.random(copies))
+
+
+def draw(n_tasks=6, n=9, k=3, seed=0):
+    return LinearTask(n, 4, k).sample(n_tasks, seed=seed, n_queries=3, dtype=torch.float64)
+
+
+def basis(rng, m):
+    change = np.eye(m)
+    change[:, 1:] += 0.3 * rng.normal(size=(m, m - 1))
+    return change
+
+
+@given(copies=st.integers(2, 4), seed=st.integers(0, 10**6))
+def test_a_change_of_basis_changes_no_answer_and_mixes_the_copies(copies, seed):
+    rng, recursion, batch = np.random.default_rng(seed), build(copies, seed=seed), draw(seed=seed)
+    features, labels = basis(rng, copies), basis(rng, copies)
+    if min(abs(np.linalg.det(features)), abs(np.linalg.det(labels))) < 0.05:
+        return
+    other = change_basis(recursion, features, labels)
+    before, after = (part(batch.x, batch.context_y) for part in (recursion, other))
+    assert np.abs(before - after).max() <= 1e-8 * max(1, np.abs(before).max())
+    paths = [part.trajectory(batch.x, batch.context_y) for part in (recursion, other)]
+    for block, change in (("x", features), ("u", labels)):
+        old, new = (getattr(path, block) for path in paths)
+        mixed = np.einsum("ab,...bk->...ak", change, old)
+        assert np.abs(mixed - new).max() <= 1e-8 * max(1, np.abs(new).max())
+
+
+def test_the_answer_can_be_the_first_copy():
+    recursion, batch = build(), draw()
+    other = answer_first(recursion)
+    assert other.scale[0] == recursion.scale[0] and np.abs(other.scale[1:]).max() <= 1e-12
+    path = other.trajectory(batch.x, batch.context_y)
+    answer = recursion.scale[0] * path.u[-1, :, 9:, 0]
+    assert np.abs(answer - recursion(batch.x, batch.context_y)).max() <= 1e-10
+
+
+def test_linear_r2_is_a_least_squares_fit():
+    rng = np.random.default_rng(0)
+    parts = rng.normal(size=(3, 20, 5))
+    target = 2 * parts[0] - 0.5 * parts[2]
+    assert linear_r2(target, list(parts)) == pytest.approx(1, abs=1e-12)
+    noise = rng.normal(size=(2000, 5))
+    assert abs(linear_r2(noise, [rng.normal(size=(2000, 5))])) < 0.01
+    half = target[:10].ravel() @ parts[0, :10].ravel() / (parts[0, :10] ** 2).sum()
+    slow = 1 - ((target[10:] - half * parts[0, 10:]) ** 2).sum() / (target[10:] ** 2).sum()
+    assert linear_r2(target, [parts[0]]) == pytest.approx(slow, abs=1e-12)
+
+
+def test_knowledge_of_a_layer_that_adds_and_of_one_that_forgets():
+    task, batch = LinearTask(15), LinearTask(15).sample(30, seed=3, dtype=torch.float64)
+    adds = Recursion({"alpha": [[1.0]], "beta": 0, "gamma": 0, "delta": 1.0})
+    found, control = knowledge(adds, batch), knowledge(adds, batch, strangers=True)
+    assert task.n_points == 15 and found.from_block[0] == pytest.approx(1, abs=1e-10)
+    assert found.share[0] == pytest.approx(1, abs=1e-10) and control.share[0] < 0.3
+    assert found.given[0] > 0.8 > 0.3 > control.given[0]
+    idle = Recursion({"alpha": [[1.0], [1.0]], "beta": 0, "gamma": 0, "delta": [[1.0], [0.0]]})
+    assert np.allclose(*knowledge(idle, batch).from_block, atol=1e-10)  # nothing is said, nothing is lost
+
+
+@given(seed=st.integers(0, 10**6))
+def test_knowledge_does_not_depend_on_the_basis(seed):
+    recursion, batch = build(seed=seed, depth=2), draw(12, seed=seed)
+    rng = np.random.default_rng(seed)
+    other = change_basis(recursion, np.eye(3), np.eye(3) + np.triu(0.4 * rng.normal(size=(3, 3)), 1))
+    for ours, theirs in zip(knowledge(recursion, batch), knowledge(other, batch), strict=True):
+        assert np.abs(ours - theirs).max() <= 1e-6
+
+
+def test_rivals_explain_what_they_are_and_not_what_they_are_not():
+    batch = LinearTask(20).sample(24, seed=1, n_queries=4, dtype=torch.float64)
+    gentle = Recursion({"alpha": [[1e-3], [1e-3]], "beta": 0.0, "gamma": 0.0, "delta": [[0.5], [0.5]]})
+    sharp = Recursion({"alpha": [[0.5], [3.0]], "beta": 4.0, "gamma": 0.5, "delta": 0.5})
+    few = {name: RIVALS[name] for name in ("coupled", "GD, function")}
+    for recursion in (gentle, sharp):
+        r2, motion = explain_answer(recursion, batch, few)
+        assert r2["coupled"].min() > 0.999 and motion.sum() == pytest.approx(1)
+        assert r2["gradient, all copies"].shape == (2,)
+    assert r2["GD, function"][1] < 0.95 and r2["gradient, all copies"][1] < 0.95
+    # An idle second copy is no help to anybody, and no hindrance.
+    matrices = {name: np.zeros((2, 1, 2, 2)) for name in SCALARS}
+    for name in SCALARS:
+        matrices[name][..., 0, 0] = sharp.table[name]
+    padded, _ = explain_answer(Recursion(matrices), batch, few)
+    for name, row in r2.items():
+        assert np.abs(row - padded[name]).max() <= 1e-6
+
+
+def test_refusals():
+    plain = Recursion({"alpha": [[1.0]], "beta": 0, "gamma": 0, "delta": 1.0})
+    with pytest.raises(ValueError, match="no memory"):
+        change_basis(plain)
+    with pytest.raises(ValueError, match="first column"):
+        change_basis(build(), np.eye(3)[::-1])
+    for wrong in (np.eye(2), np.diag([1.0, 0, 1]), np.full((3, 3), np.nan)):
+        with pytest.raises(ValueError, match="regular"):
+            change_basis(build(), None, wrong)
+    with pytest.raises(ValueError, match="not read"):
+        answer_first(Recursion({name: build().table[name] for name in SCALARS}, 3, np.array([0.0, 1, 1])))
+    for target, parts in (((4, 2), []), ((4, 2), [np.zeros((4, 3))]), ((1, 2), [np.zeros((1, 2))])):
+        with pytest.raises(ValueError, match="two tasks"):
+            linear_r2(np.zeros(target), parts)
