@@ -29,7 +29,7 @@ KINDS = {"dense": DenseTransformer, "equivariant": EquivariantTransformer, "ordi
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 where it went well, 2 where the input was wrong, with one line that says what."""
+    """Run the command: 0 where it went well, 2 where the input was wrong and one line says what, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     # The matrices here are small: a second thread gains nothing, and where other work holds the cores it slows a step a
     # hundredfold. Torch is loaded already; the variable is for the processes that `checkpoints` starts.
@@ -41,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"icl-nb {options.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"icl-nb {options.command}: interrupted", file=sys.stderr)
+        return 130  # as a shell says it
     if options.json:
         print(json.dumps(rows, indent=2))
     else:
@@ -49,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_train(options) -> list[dict]:
-    if options.out:
+    if options.out is not None:
         check_path(options.out, writable=True)  # now, not after the training
     check_count("n_tasks", options.n_tasks, 2)
     model = _build(options, options.depth, options.heads, options.seed)

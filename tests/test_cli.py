@@ -328,3 +328,17 @@ def test_help_of_the_task_is_that_of_the_task(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     assert "probability that a context label is replaced" in " ".join(capsys.readouterr().out.split())
+
+
+def test_ctrl_c_ends_in_one_line(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.checkpoints, "retrain", interrupted)
+    assert main(["checkpoints", "dense-0", "--retrain"]) == 130
+    assert capsys.readouterr().err == "icl-nb checkpoints: interrupted\n"
+
+
+def test_an_output_without_a_name_is_refused(capsys):
+    assert main(["train", "--steps", "1", "--out", ""]) == 2
+    assert "must name a file" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from icl_nb.checks import check_count
+from icl_nb.checks import check_count, check_seed
 from icl_nb.tasks.batch import UNLABELLED, Batch
 
 SEGMENTS = 6  # stretches a chain is cut into; the spread of their means gives its error
@@ -116,7 +116,7 @@ def bayes_posterior(
         raise ValueError(
             f"noise={batch.noise} leaves nothing to learn from {batch.n_classes} classes; it must lie below {most:.4g}"
         )
-    generator = torch.Generator(device=batch.x.device).manual_seed(seed)
+    generator = torch.Generator(device=batch.x.device).manual_seed(check_seed(seed))
     size = max(1, CHUNK // (chains * batch.context_y.shape[1]))
     means = [
         _segment_means(batch, start, size, sweeps, burn_in, chains, generator) for start in range(0, len(batch), size)

@@ -419,3 +419,9 @@ def test_baselines_on_contexts_that_lack_something(name):
 def test_unknown_baselines_and_options_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         baseline_predict(draw(), name, **options)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, "0", True, 1.0], ids=repr)
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(ValueError, match="whole number from 0"):
+        bayes_predict(LinearTask(5).sample(2), seed=seed)
