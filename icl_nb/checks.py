@@ -43,7 +43,11 @@ def check_fraction(name: str, value: float, *, one: bool = False) -> float:
 
 
 def check_seed(seed: int) -> int:
-    """The seed, if it is one. Torch keeps the lower 32 bits alone, so that larger seeds would repeat smaller ones."""
+    """The seed, if it is one. Torch keeps the lower 32 bits alone, so that larger seeds would repeat smaller ones.
+
+    Raises:
+        ValueError: it is no whole number from 0 to 2^31 - 1.
+    """
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**31:
         raise ValueError(f"seed={seed!r}; it must be a whole number from 0 to 2**31 - 1")
     return int(seed)
@@ -60,7 +64,11 @@ def generator(seed: int | torch.Generator) -> torch.Generator:
 
 
 def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
-    """The dtype, if it is one to work in; None is torch's default."""
+    """The dtype, if it is one to work in; None is torch's default.
+
+    Raises:
+        ValueError: it is neither float32 nor float64.
+    """
     dtype = torch.get_default_dtype() if dtype is None else dtype
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}; it must be {' or '.join(map(str, DTYPES))}")

@@ -230,7 +230,11 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         return np.concatenate([_move(layer, block, context, self._width, self.intercept) for block in blocks])
 
     def _ask(self, points, levels):
-        """Logits of points, T = 1."""
+        """Logits of points, T = 1.
+
+        Raises:
+            ValueError: the recursion overflowed.
+        """
         z = self._embed(points)
         for layer, context in zip(self._layers(), levels, strict=False):
             z = self._advance(layer, z, context)

@@ -236,7 +236,11 @@ class Recursion:
         self.table.flags.writeable = False
 
     def replace(self, **scalars) -> "Recursion":
-        """The same with other scalars, `replace(gamma=0)`: a number or an `(L, H)` array each."""
+        """The same with other scalars, `replace(gamma=0)`: a number or an `(L, H)` array each.
+
+        Raises:
+            ValueError: no scalar of that name, or an array that does not fit.
+        """
         if unknown := set(scalars) - set(SCALARS):
             raise ValueError(f"there is no {', '.join(sorted(unknown))} in the table; it has {', '.join(SCALARS)}")
         shape = self.table.alpha.shape  # of the old ones, so that four numbers are enough for a table
@@ -245,7 +249,11 @@ class Recursion:
         return replace(self, table={name: self.table[name] for name in SCALARS} | new, dropped=None)
 
     def __getitem__(self, layers) -> "Recursion":
-        """Some of the layers, `recursion[:6]` or `recursion[[2, 0, 1]]`, in that order."""
+        """Some of the layers, `recursion[:6]` or `recursion[[2, 0, 1]]`, in that order.
+
+        Raises:
+            TypeError: a number, not a slice or a list.
+        """
         if isinstance(layers, Integral):
             raise TypeError("take layers by a slice or a list: recursion[3:4], recursion[[3]]")
         return replace(self, table=self.table[layers], dropped=None if self.dropped is None else self.dropped[layers])

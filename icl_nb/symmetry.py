@@ -71,6 +71,8 @@ def assemble(coordinates: Tensor, n_features: int, n_classes: int) -> Tensor:
 
     Arguments:
         coordinates: `(*, 6)`.
+        n_features: d
+        n_classes: K
 
     Returns:
         `(*, d + K, d + K)`.
@@ -96,6 +98,8 @@ def coordinates(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
 
     Arguments:
         matrix: `(*, d + K, d + K)`.
+        n_features: d
+        n_classes: K
 
     Returns:
         `(*, 6)`; the shortest solution where d = 1 makes two coordinates the same matrix.
@@ -123,6 +127,8 @@ def project(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
 
     Arguments:
         matrix: `(*, d + K, d + K)`.
+        n_features: d
+        n_classes: K
 
     Example:
         >>> a = torch.randn(8, 8, dtype=torch.float64)
@@ -214,6 +220,7 @@ def permute_batch(batch: Batch, features: Tensor, classes: Tensor) -> Batch:
     Feature i of the result is feature `features[i]` of the batch, and class k of the result is class `classes[k]`.
 
     Arguments:
+        batch: the tasks.
         features: a permutation of 0..d-1, `(d,)`.
         classes: a permutation of 0..K-1, `(K,)`.
 
@@ -306,7 +313,11 @@ def equivariance_error(model, batch: Batch, *, n_elements: int = 8, seed: int = 
 
 
 def assert_equivariant(model, batch: Batch, *, n_elements: int = 8, seed: int = 0) -> None:
-    """Raise an AssertionError, naming the worst layer, unless the error is rounding (`TOLERANCE` of the dtype)."""
+    """Raise an AssertionError, naming the worst layer, unless the error is rounding (`TOLERANCE` of the dtype).
+
+    Raises:
+        AssertionError: a layer is off by more.
+    """
     errors = equivariance_errors(model, batch, n_elements=n_elements, seed=seed)
     tolerance = TOLERANCE[model.dtype]
     if not (errors <= tolerance).all():

@@ -150,7 +150,11 @@ def split_r_hat(means: Tensor, sweeps: int) -> Tensor:
 def _segment_means(
     batch: Batch, start: int, size: int, sweeps: int, burn_in: int, chains: int, generator: torch.Generator
 ) -> Tensor:
-    """Share of each class in each segment of the chains from task `start` on, (chains, SEGMENTS, tasks, q, K)."""
+    """Share of each class in each segment of the chains from task `start` on, (chains, SEGMENTS, tasks, q, K).
+
+    Raises:
+        ValueError: without noise, labels that no linear classifier without intercept gives.
+    """
     part = batch[start : start + size]
     x, queries = (points.double().permute(2, 1, 0).repeat(1, 1, chains) for points in (part.context_x, part.query_x))
     w = sample_w(x, part.context_y.T.repeat(1, chains), part.n_classes, part.noise, burn_in, generator)
@@ -193,7 +197,10 @@ def sample_w(
     Arguments:
         x: context points, `(d, n, R)`, float64.
         y: their labels, `(n, R)`; -1 binds nothing.
+        n_classes: K
         noise: eta. At 0 every point binds, and the first sample already meets all constraints.
+        burn_in: sweeps that are dropped first.
+        generator: where the random numbers come from, on the device of x.
 
     Raises:
         InseparableError: with the number of a run whose constraints no W meets, if noise is 0.
@@ -309,6 +316,9 @@ def _enter_cone(
 
     Sweeps that may not deepen the worst violation come first, then linear programs for the runs that are left. Starting
     from draws of the prior keeps the chains of a task apart, as R-hat needs.
+
+    Raises:
+        InseparableError: with the number of a run whose constraints no W meets.
     """
     for sweep in range(SEEK_SWEEPS + 1):
         for vector, score in zip(w, scores, strict=True):  # afresh: the worst point lies on its bound to the last bit

@@ -108,6 +108,7 @@ def compare(ours: Tensor, theirs: Tensor, batch: Batch) -> Comparison:
     Arguments:
         ours: `(B, K)` or `(B, q, K)`.
         theirs: likewise.
+        batch: whose queries both answer.
 
     Raises:
         ValueError: a shape does not fit the batch, or a logit is not finite, or there is one task only.
@@ -184,6 +185,7 @@ def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
 
     Arguments:
         model: takes `x (B, n + q, d)` and `y (B, n)`, gives `(B, K)` or `(B, q, K)`.
+        batch: the tasks.
         batch_size: tasks a piece.
     """
     check_count("batch_size", batch_size, 1)

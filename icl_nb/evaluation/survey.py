@@ -22,6 +22,7 @@ def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES, **oracle: int) 
     answer would make the cross-entropy infinite: probabilities are raised to 0.001 at least before the logarithm.
 
     Arguments:
+        batch: the tasks.
         names: which of `BASELINES`. Each is fitted to each context.
         oracle: options of `bayes_predict`.
 

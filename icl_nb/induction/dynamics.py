@@ -78,7 +78,11 @@ class SharpnessGrowth:
         return cls(right, matches.sum(-1).numpy(), answers, chains.tokens.shape[1] - max(lags, default=0))
 
     def rate(self, a: float) -> float:
-        """da / dt at sharpness a, any number from -300 to 300."""
+        """da / dt at sharpness a, any number from -300 to 300.
+
+        Raises:
+            ValueError: a is not such a number.
+        """
         if not -300 <= a <= 300:
             raise ValueError(f"a={a!r}; it must lie between -300 and 300")
         right, n, held = self.right, self.matches, self.answers > 0

@@ -274,7 +274,11 @@ def first_gain(chains: Chains, lags: tuple[int, ...]) -> np.ndarray:
 
 
 def _by_context(kernel: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
-    """The kernel as a function of the last m = max(lags) tokens, `(n, S, ..., S)`: oldest first, then the next."""
+    """The kernel as a function of the last m = max(lags) tokens, `(n, S, ..., S)`: oldest first, then the next.
+
+    Raises:
+        ValueError: a kernel that is no table of distributions, or does not fit the lags.
+    """
     check_lags(lags)
     kernel = np.asarray(kernel, float)
     fits = kernel.ndim == 3 and len(kernel) and kernel.shape[1] == kernel.shape[2] ** len(lags)

@@ -256,7 +256,11 @@ class FullInductionTransformer(nn.Module):
 
     @classmethod
     def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
-        """As `InductionTransformer.check_shapes`."""
+        """As `InductionTransformer.check_shapes`.
+
+        Raises:
+            ValueError: states, width, heads or window are not those of the weights.
+        """
         stated = (config["n_states"], config["width"]), (config["heads"], config["window"] + 1)
         if (shapes["embedding.weight"], shapes["bias"]) != stated:
             raise ValueError(f"states, width, heads and window are not those of the weights: {stated}")

@@ -66,7 +66,11 @@ class Chains:
         return len(self.tokens)
 
     def __getitem__(self, sequences: slice) -> "Chains":
-        """A slice of the sequences."""
+        """A slice of the sequences.
+
+        Raises:
+            TypeError: it is no slice.
+        """
         if not isinstance(sequences, slice):
             raise TypeError("chains are sliced, chains[2:5]; for one sequence take chains[2:3]")
         parts = {name: getattr(self, name)[sequences] for name in ("tokens", "answer", "kernel")}
@@ -201,6 +205,8 @@ def histories(tokens: Tensor, lags: tuple[int, ...], n_states: int) -> Tensor:
 
     Arguments:
         tokens: `(B, L)`, int64.
+        lags: l, increasing; `()` gives every history the number 0.
+        n_states: S
 
     Example:
         >>> histories(torch.tensor([[0, 1, 2, 1]]), (1, 2), 3)  # of tokens 2, 3 and 4: (1, 0), (2, 1), (1, 2)
@@ -222,6 +228,7 @@ def match_counts(chains: Chains, lags: tuple[int, ...] | None = None) -> Tensor:
     .. math:: n_e = \sum_{t = \max l}^{L - 1} 1\{z_t = z_L\}\, 1\{x_t = e\}
 
     Arguments:
+        chains: the sequences.
         lags: what counts as the history; by default that of the chains.
 
     Example:
@@ -267,6 +274,7 @@ def posterior_predictive(
     It knows the parent set and the prior but not the kernel; no predictor that sees only the tokens does better.
 
     Arguments:
+        chains: the sequences.
         lags: another parent set, to see what is lost by it (then it is no longer Bayes).
         concentration: another prior.
 

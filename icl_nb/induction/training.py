@@ -279,6 +279,8 @@ def roles(model: FullInductionTransformer, chains: Chains, lags: tuple[int, ...]
     token.
 
     Arguments:
+        model: the one to measure.
+        chains: sequences longer than its window.
         lags: what counts as the history; by default that of the chains.
 
     Raises:

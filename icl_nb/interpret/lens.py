@@ -104,6 +104,9 @@ def path_r2(truth: Tensor, guess: Tensor) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         `(L + 1,)` and `(L,)`; NaN where nothing is to be explained.
 
+    Raises:
+        ValueError: the shapes differ.
+
     Example:
         >>> path = torch.tensor([0.0, 1.0, 3.0]).reshape(3, 1, 1, 1)
         >>> path_r2(path, path / 2)[1]
@@ -141,7 +144,12 @@ def follow(
             as the last read-out.
         lens: of the model to be followed.
         task: draws the prompts.
-        steps, batch_size, n_queries, learning_rate, seed, progress: as in `train`.
+        steps: as in `train`.
+        batch_size: as in `train`.
+        n_queries: as in `train`.
+        learning_rate: as in `train`.
+        seed: as in `train`.
+        progress: as in `train`.
 
     Returns:
         the loss of each step, a mean over layers; its accuracy is the share of queries to which the student gives the

@@ -86,6 +86,9 @@ def separation(x: ArrayLike, y: ArrayLike, n_classes: int) -> Array:
 def fisher_ratio(x: ArrayLike, y: ArrayLike, n_classes: int) -> Array:
     r"""Fisher ratio, :math:`\operatorname{tr}(S_W^{-1} S_B)`, `(*)`, which no affine map moves; needs S_W invertible.
 
+    Raises:
+        ValueError: a direction has no within-class scatter.
+
     Example:
         >>> fisher_ratio([[0.0], [2.0], [10.0], [12.0]], [0, 0, 1, 1], 2).item()
         25.0
@@ -104,7 +107,10 @@ def own_class_attention(attention: ArrayLike, y: ArrayLike, n_classes: int) -> t
         \rho_c = \frac{\pi_c - p_c}{1 - p_c}
 
     for attention `(*, N, n)`, the context first (`y[:, None]` for attention `(B, H, N, n)`). A class without points has
-    both 0, a class of all points has rho 0; a row that does not sum to 1 raises a ValueError.
+    both 0, a class of all points has rho 0.
+
+    Raises:
+        ValueError: fewer rows than columns, or a row that does not sum to 1.
 
     Example:
         >>> pi, rho = own_class_attention([[0.9, 0.1], [0.3, 0.7]], [0, 1], 2)
@@ -130,6 +136,9 @@ def alignment(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
     Unbiased estimates, `(*)`, of what T2 predicts to be `expected_alignment` and its negative. Needs n > 1.
 
+    Raises:
+        ValueError: fewer than two points.
+
     Example:
         >>> same, different = alignment([[1.0], [2.0], [-3.0], [0.0]], [0, 0, 1, 1])
         >>> round(float(same), 3), round(float(different), 3)
@@ -153,6 +162,9 @@ def cross_alignment(x: ArrayLike, y: ArrayLike, other_x: ArrayLike, other_y: Arr
     As `alignment`, `(*)`, but pairs never lie within a group, so that one side may carry noisy labels and the other
     clean ones.
 
+    Raises:
+        ValueError: the two groups do not have equally many features.
+
     Example:
         >>> cross_alignment([[1.0], [2.0]], [0, 1], [[3.0], [5.0]], [0, 0], 2).item()  # (1 * 3 + 1 * 5) / 4
         2.0
@@ -172,6 +184,9 @@ def tilt_moments(query: ArrayLike, alpha: float, n_points: int) -> tuple[Array, 
 
     for a query `(*, d)`. Good where :math:`e^{\tau^2} \ll n`; beyond :math:`\tau = \sqrt{2 \log n}` no attention
     reaches the limit :math:`\alpha x_*`.
+
+    Raises:
+        ValueError: n_points is below 1.
 
     Example:
         >>> mean, covariance = tilt_moments([1.0, 0.0], 0.5, 1000)
@@ -355,7 +370,9 @@ def scalar_recursion(
 
     Arguments:
         table: of shape `(L, H)`.
-        radius, label: r and l at the start; fresh labels have l = 1.
+        n_classes: K
+        radius: r at the start.
+        label: l at the start; fresh labels have l = 1.
         spread: within-class variances, `()` or `(m,)`; the first is the one in the span of the class means.
         query: radius and label of a query on the ray of its class; by default its class mean, without a label.
 
@@ -421,6 +438,7 @@ def token_layer(z: ArrayLike, y: ArrayLike, m: ArrayLike, v: ArrayLike, n_classe
         y: labels, `(*, n)`.
         m: score matrices, `(H, D, D)`.
         v: value matrices, `(H, D, D)`.
+        n_classes: K
 
     Returns:
         `(*, n, D)`.
@@ -447,8 +465,10 @@ def layer_report(x: ArrayLike, u: ArrayLike, attention: ArrayLike, y: ArrayLike,
     """Hold T3 and the mixture lemma against a trajectory, each layer from the measured state before it, nothing fitted.
 
     How empty such a comparison can be, `score_changes` says. For x `(L + 1, B, N, d)`, u `(L + 1, B, N, K)`, attention
-    `(L, B, H, N, n)`, labels y of the context `(B, n)` and a table `(L, H)`. A context with points of one class only
-    raises a ValueError.
+    `(L, B, H, N, n)`, labels y of the context `(B, n)` and a table `(L, H)`.
+
+    Raises:
+        ValueError: a context has points of one class only.
     """
     y, attention = np.asarray(y), np.asarray(attention, float)
     x, u = (np.asarray(part, float)[:, :, : y.shape[-1]] for part in (x, u))
@@ -545,6 +565,7 @@ def through_depth(x: ArrayLike, u: ArrayLike, y: ArrayLike, answers: ArrayLike, 
         u: label blocks, `(L + 1, B, n + q, K)`.
         y: classes of the context, `(B, n)`.
         answers: classes of the queries, `(B, q)`.
+        n_classes: K
 
     Raises:
         ValueError: shapes that do not fit, or a context whose classes or whose cloud lack a direction.
@@ -580,7 +601,7 @@ def _trace(matrix: Array) -> Array:
 
 
 def _scalars(table: Table, ndim: int) -> list[Array]:
-    """Alpha, beta, gamma and delta as arrays of one shape, or a ValueError."""
+    """Alpha, beta, gamma and delta as arrays of one shape, or a ValueError."""  # noqa: DOC501
     if not isinstance(table, np.ndarray) and set(table) != set(SCALARS):
         raise ValueError(f"a table holds {SCALARS}, not {tuple(table)}")
     parts = np.broadcast_arrays(*(np.asarray(table[name], float) for name in SCALARS))
@@ -590,7 +611,7 @@ def _scalars(table: Table, ndim: int) -> list[Array]:
 
 
 def _points(x: ArrayLike, y: ArrayLike, n_classes: int) -> tuple[Array, Array]:
-    """Points as float64 `(*, n, d)` and classes as integers `(*, n)`, or a ValueError."""
+    """Points as float64 `(*, n, d)` and classes as integers `(*, n)`, or a ValueError."""  # noqa: DOC501
     x, y = np.asarray(x, float), np.asarray(y)
     if x.ndim < 2 or 0 in x.shape or y.ndim < 1 or y.shape[-1] != x.shape[-2]:
         raise ValueError(f"x has shape {x.shape} and y {y.shape}; they must be (*, n, d) and (*, n), none empty")

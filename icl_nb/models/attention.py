@@ -166,6 +166,8 @@ class InContextTransformer(nn.Module, ABC):
         """This model for d features and K classes: itself where it reads those, or another of the same scalars.
 
         Arguments:
+            n_features: d
+            n_classes: K
             share: whether the other has this model's own parameters, so that training one trains both.
 
         Raises:
@@ -204,7 +206,11 @@ class InContextTransformer(nn.Module, ABC):
         """
 
     def _tokens(self, x: Tensor, y: Tensor) -> Tensor:
-        """Points and centred labels side by side, `(B, N, d + K)`, if the prompt is as `forward` describes."""
+        """Points and centred labels side by side, `(B, N, d + K)`, if the prompt is as `forward` describes.
+
+        Raises:
+            ValueError: it is not, or its features, dtype or device are not those of the model.
+        """
         check_prompt(x, y, self.n_classes)
         if x.shape[2] != self.n_features:
             raise ValueError(f"x has {x.shape[2]} features; this model reads {self.n_features}")
@@ -243,7 +249,11 @@ class AttentionTransformer(InContextTransformer):
 
     @classmethod
     def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
-        """As `InContextTransformer.check_shapes` says."""
+        """As `InContextTransformer.check_shapes` says.
+
+        Raises:
+            ValueError: it holds other tensors than m, v and scale, or another depth or number of heads.
+        """
         if set(shapes) != {"m", "v", "scale"}:
             raise ValueError(f"it holds {', '.join(sorted(shapes)) or 'nothing'} and must hold m, scale, v")
         stated = config.get("depth"), config.get("heads")
@@ -399,6 +409,8 @@ class EquivariantTransformer(AttentionTransformer):
         """The same scalars at another d and K: the coordinates do not know the size of their blocks.
 
         Arguments:
+            n_features: d
+            n_classes: K
             share: whether the result has this model's own parameters, so that training one trains the other.
         """
         check_count("n_features", n_features, 1)

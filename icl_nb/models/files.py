@@ -96,6 +96,7 @@ def check_path(path: str | Path, *, writable: bool = False) -> Path:
     """The path, if it names what `save` writes and `load` knows for a file.
 
     Arguments:
+        path: of a file, ending in .safetensors.
         writable: whether to try at once if a file can be made there, so that a training need not be lost to a folder
             that takes none.
 

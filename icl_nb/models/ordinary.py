@@ -111,7 +111,11 @@ class OrdinaryTransformer(InContextTransformer):
 
     @classmethod
     def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
-        """As `InContextTransformer.check_shapes` says."""
+        """As `InContextTransformer.check_shapes` says.
+
+        Raises:
+            ValueError: depth, heads, head_size, mlp or blocks are not those of the weights.
+        """
         depth = sum(name.endswith(".up.weight") for name in shapes)
         if config.get("depth") != depth or not {"layers.0.attention_query.weight", "layers.0.up.weight"} <= set(shapes):
             raise ValueError(f"depth is {config.get('depth')!r}, and it holds {depth} layers")
@@ -153,6 +157,9 @@ class OrdinaryTransformer(InContextTransformer):
 
         Arguments:
             kind: "scores" or "values", `(L, H)` of them; "up" or "down", the maps into and out of the MLP, `(L)`.
+
+        Raises:
+            ValueError: no such kind.
         """
         if kind in ("scores", "values"):
             part = self.weights()[kind == "values"]
@@ -202,7 +209,11 @@ class OrdinaryTransformer(InContextTransformer):
         return other
 
     def symmetric_part(self, part: Tensor, keep: tuple[str, ...] = COORDINATES) -> Tensor:
-        """The commuting map nearest to `(*, a, b)`; a and b are blocks of d + K, labels alone (K), or one number."""
+        """The commuting map nearest to `(*, a, b)`; a and b are blocks of d + K, labels alone (K), or one number.
+
+        Raises:
+            ValueError: a name in `keep` that is no coordinate.
+        """
         if unknown := set(keep) - set(COORDINATES):
             raise ValueError(f"keep has {sorted(unknown)}; there are {COORDINATES}")
         *many, a, b = part.shape

@@ -225,7 +225,11 @@ def stored() -> dict[tuple[int, int, int], dict]:
 
 
 def main(points: list[int]) -> None:
-    """Measure all sizes, or those with the given n."""
+    """Measure all sizes, or those with the given n.
+
+    Raises:
+        ValueError: an n that is not among `POINTS`.
+    """
     if unknown := [n for n in points if n not in POINTS]:
         raise ValueError(f"n={unknown}; it must be among {', '.join(map(str, POINTS))}")
     rows = stored()

@@ -58,6 +58,7 @@ def benchmark_tables(
         splits: how many.
         share: of the rows that are given with their labels.
         seed: of the splits; the first splits of a longer run are those of a shorter one.
+        progress: show a bar for each table.
 
     Returns:
         a row for each table and method.

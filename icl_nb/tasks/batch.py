@@ -121,7 +121,11 @@ class Batch:
         return len(self.x)
 
     def __getitem__(self, tasks: slice) -> "Batch":
-        """A slice of the tasks, as a batch."""
+        """A slice of the tasks, as a batch.
+
+        Raises:
+            TypeError: it is no slice.
+        """
         if not isinstance(tasks, slice):
             raise TypeError("a batch is sliced, batch[2:5]; for one task take batch[2:3]")
         return replace(self, x=self.x[tasks], y=self.y[tasks], w=None if self.w is None else self.w[tasks])
@@ -161,7 +165,12 @@ def check_sample(n_tasks: int, n_queries: int, seed, dtype, device) -> tuple[tor
 
 
 def check_prompt(x: Tensor, y: Tensor, n_classes: int) -> None:
-    """Raise a ValueError unless `x (B, n + q, d)` and the context labels `y (B, n)` are a prompt with an answer."""
+    """Raise a ValueError unless `x (B, n + q, d)` and the context labels `y (B, n)` are a prompt with an answer.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit, a feature that is not finite, a label out of range, or a
+            context without a label.
+    """
     check_count("n_classes", n_classes, 2)
     check_tensor("x", x, DTYPES)
     check_tensor("y", y, (torch.int64,))

@@ -258,7 +258,11 @@ def hide_labels(batch: Batch, n_labelled: int, n_points: int | None = None) -> B
 
 
 def _relabelled(batch: Batch, x: Tensor) -> Batch:
-    """The batch with other points, labelled by its W."""
+    """The batch with other points, labelled by its W.
+
+    Raises:
+        ValueError: W is unknown, or labels are noisy or hidden.
+    """
     if batch.w is None:
         raise ValueError("moved points need new labels, and w is None: nobody knows the class vectors")
     if batch.noise or (batch.context_y == UNLABELLED).any():
