@@ -173,14 +173,14 @@ RECIPES: dict[str, Recipe] = (
         "recursion": Recipe(
             "equivariant", {"depth": 12, "heads": 3, "scalars": 4}, {"steps": 8_000, "learning_rate": 1e-2}
         ),
-        # Chapter 8: the table of the estimator, trained on many sizes.
+        # Chapter 11: the table of the estimator, trained on many sizes.
         "table": Recipe(
             "equivariant",
             {"depth": 12, "heads": 3, "scalars": 4},
             {"steps": 6000, "learning_rate": 1e-2},
             MixedTask(correlation=0.9, bias=0.3),
         ),
-        # Chapter 8: the plain task of chapter 1 at every size, for the maps of regret.
+        # Chapter 11: the plain task of chapter 1 at every size, for the maps of regret.
         "sizes": Recipe(
             "equivariant",
             {"depth": 12, "heads": 3, "scalars": 4},

@@ -175,7 +175,7 @@ def feature_scale(n_features: int) -> float:
     alpha (chapter 6, T1) and rests on :math:`n e^{-\alpha^2 d}` of n points in effect, so that signal over noise,
     :math:`n \alpha^2 m^2 e^{-\alpha^2 d} / (1 + \alpha^2 m^2)` with m the component of the query along the class
     direction, is largest at an alpha proportional to :math:`d^{-1/2}`. That is an argument about the first layer;
-    chapter 8 measures the best c, and its exponents agree with the rule within wide errors.
+    chapter 11 measures the best c, and its exponents agree with the rule within wide errors.
 
     Source: own.
 
