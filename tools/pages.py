@@ -30,7 +30,7 @@ PAGES = {
         [f"induction.{name}" for name in ("tasks", "information", "limit", "models", "training", "dynamics")],
     ),
     "shipped": ("What ships", [f"shipped.{name}" for name in ("recipes", "induction", "retrain", "tables", "regret")]),
-    "figures": ("Figures", ["figures"]),
+    "figures": ("Figures", ["figures.style", "figures.player", "figures.explorer"]),
 }
 
 MODULE = """

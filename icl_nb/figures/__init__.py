@@ -1,0 +1,51 @@
+"""What several chapters draw, in one style: figures, and pictures that live in the page."""
+
+from icl_nb.figures.explorer import Explorer
+from icl_nb.figures.player import player
+from icl_nb.figures.style import (
+    BLUE,
+    CLASSES,
+    COLOURS,
+    CORNERS,
+    GREEN,
+    GREY,
+    MARKERS,
+    NAMES,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    band,
+    flow,
+    matrix,
+    points,
+    regions,
+    scalar_table,
+    use_style,
+)
+
+__all__ = [
+    "BLUE",
+    "CLASSES",
+    "COLOURS",
+    "CORNERS",
+    "GREEN",
+    "GREY",
+    "MARKERS",
+    "NAMES",
+    "ORANGE",
+    "PURPLE",
+    "SKY",
+    "VERMILION",
+    "YELLOW",
+    "Explorer",
+    "band",
+    "flow",
+    "matrix",
+    "player",
+    "points",
+    "regions",
+    "scalar_table",
+    "use_style",
+]
