@@ -1,4 +1,4 @@
-r"""How fast the parts of the simplified model move: the sharpness on its own, and the selector while a is tiny.
+r"""How fast the parts of the simplified model move: the sharpness on its own, selector and heads while a is tiny.
 
 Time is what gradient flow counts: the rate of descent times the steps. Letters as in `tasks` and `limit`; what is
 predicted here is counted on sequences, and nothing is fitted.
@@ -11,8 +11,9 @@ import torch
 from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
+from scipy.special import softmax
 
-from icl_nb.checks import check_count
+from icl_nb.checks import check_count, check_fraction, check_positive
 from icl_nb.induction.information import InformationTable
 from icl_nb.induction.models import InductionTransformer
 from icl_nb.induction.tasks import Chains, histories, match_counts, unigram_counts
@@ -20,8 +21,48 @@ from icl_nb.induction.tasks import Chains, histories, match_counts, unigram_coun
 START = 0.01  # the sharpness that `InductionTransformer` starts with
 
 
+class _Growth:
+    """What grows at a `rate` that depends on itself alone."""
+
+    def rate(self, a: float) -> float:
+        raise NotImplementedError
+
+    def path(self, times: ArrayLike, start: float = START) -> np.ndarray:
+        """The sharpness at given times, `(T,)`, by numerical integration of `rate` from `start` at time 0.
+
+        Raises:
+            ValueError: times that are no increasing row of numbers from 0 on.
+        """
+        times = _increasing(times)
+        if times[-1] == 0:
+            return np.array([float(start)])
+        flow = solve_ivp(lambda _, a: [self.rate(a[0])], (0, times[-1]), [start], "LSODA", times, rtol=1e-8, atol=1e-8)
+        return flow.y[0]
+
+    def limit(self, start: float = START) -> float:
+        """Where the sharpness stops that starts from `start`: a zero of `rate`, or infinity of either sign.
+
+        What has not turned back 256 beyond the start counts as endless.
+        """
+        way = np.sign(self.rate(start))
+        for reach in 2.0 ** np.arange(-4, 9):
+            if way * self.rate(start + way * reach) <= 0:
+                return float(brentq(self.rate, start, start + way * reach)) if way else start
+        return float(way * np.inf)
+
+
+def _check_sharpness(a: float) -> None:
+    """Refuse what `rate` cannot take.
+
+    Raises:
+        ValueError: a is not a number from -300 to 300.
+    """
+    if not -300 <= a <= 300:
+        raise ValueError(f"a={a!r}; it must lie between -300 and 300")
+
+
 @dataclass(frozen=True, eq=False)
-class SharpnessGrowth:
+class SharpnessGrowth(_Growth):
     r"""Growth of the sharpness by gradient flow on given sequences, while copying and matching are exact.
 
     .. math:: \frac{da}{dt} = E \Bigl[ \frac{n_e}{n_e + r\, e^{-a}} - \frac{n}{n + (N - n) e^{-a}} \Bigr],
@@ -83,8 +124,7 @@ class SharpnessGrowth:
         Raises:
             ValueError: a is not such a number.
         """
-        if not -300 <= a <= 300:
-            raise ValueError(f"a={a!r}; it must lie between -300 and 300")
+        _check_sharpness(a)
         right, n, held = self.right, self.matches, self.answers > 0
         # On one denominator: the difference of two fractions that both tend to 1 would lose all its digits.
         e, elsewhere = np.exp(-a), self.answers - right
@@ -106,30 +146,77 @@ class SharpnessGrowth:
         gain -= np.divide(self.answers - right, right, out=np.zeros_like(n), where=right > 0)
         return float(gain.mean()), float((held & (right == 0) & (n > 0)).mean())
 
-    def path(self, times: ArrayLike, start: float = START) -> np.ndarray:
-        """The sharpness at given times, `(T,)`, by numerical integration of `rate` from `start` at time 0.
+
+@dataclass(frozen=True, eq=False)
+class SoftmaxedGrowth(_Growth):
+    r"""As `SharpnessGrowth`, where the loss is the cross-entropy of softmax(y): a second softmax over probabilities.
+
+    .. math:: \frac{da}{dt} = E \sum_e \bigl( 1_e - \mathrm{softmax}(y)_e \bigr) \frac{dy_e}{da}, \quad
+        \frac{dy_e}{da} = e^{-a}\, \frac{n_e (N - n) - n\, r_e}{(n + (N - n) e^{-a})^2}
+
+    with :math:`1_e` for the answer, :math:`n_e` matches followed by e and :math:`r_e` tokens e elsewhere. Every
+    sequence falls like :math:`e^{-a}`, since such a loss is bounded: no B is left.
+
+    Arguments:
+        followed: :math:`n_e`, `(B, S)`.
+        every: :math:`N u_e`, `(B, S)`.
+        answer: `(B,)`, whole numbers in `0..S-1`.
+
+    Raises:
+        ValueError: shapes that do not fit, counts that are not :math:`0 \le n_e \le N u_e`, or unknown answers.
+
+    Source: own; the loss is that of the public code of paper B (arXiv 2409.10559).
+
+    Example:
+        >>> from icl_nb.induction.tasks import MarkovTask
+        >>> growth = SoftmaxedGrowth.count(MarkovTask().sample(2000))
+        >>> early, late = growth.path([1e5, 1e7])
+        >>> bool(growth.limit() == np.inf), round(float((late - early) / np.log(100)), 2)  # as the logarithm
+        (True, 1.0)
+    """
+
+    followed: np.ndarray
+    every: np.ndarray
+    answer: np.ndarray
+
+    def __post_init__(self):
+        for name, kind in (("followed", float), ("every", float), ("answer", int)):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
+        n, every, answer = self.followed, self.every, self.answer
+        if n.ndim != 2 or not n.size or every.shape != n.shape or answer.shape != n.shape[:1]:
+            raise ValueError(f"counts {n.shape}, {every.shape}, answers {answer.shape}; they must be (B, S) and (B,)")
+        if not ((n >= 0) & (n <= every)).all() or answer.min() < 0 or answer.max() >= n.shape[1]:
+            raise ValueError("counts must be 0 <= followed <= every, and answers lie in 0..S-1")
+
+    @classmethod
+    def count(cls, chains: Chains, lags: tuple[int, ...] | None = None) -> "SoftmaxedGrowth":
+        """Count on sequences, whose history is that at `lags`, by default at those of the chains."""
+        lags = chains.lags if lags is None else lags
+        return cls(match_counts(chains, lags).numpy(), unigram_counts(chains, lags).numpy(), chains.answer.numpy())
+
+    def rate(self, a: float) -> float:
+        """da / dt at sharpness a, any number from -300 to 300.
 
         Raises:
-            ValueError: times that are no increasing row of numbers from 0 on.
+            ValueError: a is not such a number.
         """
-        times = np.asarray(times, float)
-        if times.ndim != 1 or not times.size or not times[0] >= 0 or not (np.diff(times) > 0).all():
-            raise ValueError("times must be one or more numbers from 0 on that increase")
-        if times[-1] == 0:
-            return np.array([float(start)])
-        flow = solve_ivp(lambda _, a: [self.rate(a[0])], (0, times[-1]), [start], "LSODA", times, rtol=1e-8, atol=1e-8)
-        return flow.y[0]
+        _check_sharpness(a)
+        return float(np.exp(-a) * self._slopes(np.exp(-a)).mean())
 
-    def limit(self, start: float = START) -> float:
-        """Where the sharpness stops that starts from `start`: a zero of `rate`, or infinity of either sign.
+    def constant(self) -> float:
+        r"""C of :math:`da/dt = C e^{-a} + O(e^{-2a})`, the law for large a."""
+        return float(self._slopes(0.0).mean())
 
-        What has not turned back 256 beyond the start counts as endless.
-        """
-        way = np.sign(self.rate(start))
-        for reach in 2.0 ** np.arange(-4, 9):
-            if way * self.rate(start + way * reach) <= 0:
-                return float(brentq(self.rate, start, start + way * reach)) if way else start
-        return float(way * np.inf)
+    def _slopes(self, e: float) -> np.ndarray:
+        """The rate of each sequence, over e = exp(-a)."""
+        n, elsewhere = self.followed.sum(-1, keepdims=True), self.every - self.followed
+        others = elsewhere.sum(-1, keepdims=True)
+        below = n + others * e
+        told = below > 0  # where e = 0 and nothing matches, y does not depend on a
+        y = np.divide(self.followed + elsewhere * e, below, out=np.zeros_like(elsewhere), where=told)
+        dy = np.divide(self.followed * others - n * elsewhere, below**2, out=np.zeros_like(elsewhere), where=told)
+        chosen = np.arange(y.shape[1]) == self.answer[:, None]
+        return ((chosen - softmax(y, -1)) * dy).sum(-1)
 
 
 def sharpness_law(times: ArrayLike, c: float, b: float, start: float = START) -> np.ndarray:
@@ -236,6 +323,182 @@ def replicator(gains: ArrayLike, times: ArrayLike, start: ArrayLike | None = Non
         raise ValueError(f"start {start}; it must be {len(gains)} positive numbers that sum to 1")
     grown = start * np.exp(4 * times[..., None] * (gains - gains.max()))
     return grown / grown.sum(-1, keepdims=True)
+
+
+@torch.no_grad()
+def head_moments(chains: Chains, window: int, size: int) -> np.ndarray:
+    r"""All that the first step of the heads needs to know of the sequences, an array of 2 `size` axes of M lags each.
+
+    .. math:: K_{m_1 m_1' \dots m_k m_k'} = E \sum_t \Bigl( \frac{1\{x_t = e\}}{L u_e} - \frac1L \Bigr)
+        \prod_{i=1}^k 1\{x_{t - m_i} = x_{L - m_i'}\}
+
+    with e the answer: the gain :math:`g_A` of `blurred_information` is K summed against
+    :math:`\sigma^h_{m_i} \sigma^h_{m_i'}` of the k heads h in A.
+
+    Arguments:
+        chains: sequences with their answers; one that does not hold its answer counts as 0.
+        window: M
+        size: k, the number of heads in a set.
+
+    Raises:
+        ValueError: a count below 1, or sequences shorter than the window.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb.induction.tasks import MarkovTask
+        >>> k = head_moments(MarkovTask().sample(500), window=3, size=2)
+        >>> k.shape, bool(k[0, 0, 1, 1] > k[0, 0, 2, 2])  # exact copies of lags 1 and 2, or of 1 and 3
+        ((3, 3, 3, 3), True)
+    """
+    check_count("window", window, 1)
+    check_count("size", size, 1)
+    model = InductionTransformer(chains.n_states, window).double()
+    pairs = model.matches(chains.tokens).reshape(window**2, -1)  # (M M, B L)
+    answer = (chains.tokens == chains.answer[:, None]).double()
+    held = answer.sum(-1, keepdim=True)
+    lean = torch.where(held > 0, answer / held.clamp(min=1) - 1 / answer.shape[1], 0).flatten() / len(chains)
+    rows = pairs
+    for _ in range(size - 2):
+        rows = (rows[:, None] * pairs).flatten(0, 1)
+    moments = rows @ lean if size == 1 else (rows * lean) @ pairs.T
+    return moments.reshape((window,) * (2 * size)).numpy()
+
+
+def head_flow(model: InductionTransformer, chains: Chains, times: ArrayLike) -> np.ndarray:
+    r"""Attention of the heads by lag under gradient flow on w, while a is tiny and the selector rests: `(T, H, M)`.
+
+    .. math:: \frac{dw^h}{dt} = \nabla_{w^h} \sum_A p_A\, g_A(w)
+
+    with :math:`g_A` of `blurred_information` and t counted as the sharpness times rate times steps. Nothing is fitted:
+    all that is measured on the sequences are `head_moments`.
+
+    Arguments:
+        model: where the heads start, and the selector that rests.
+        chains: sequences with their answers.
+        times: from 0 on, increasing.
+
+    Raises:
+        ValueError: times that are no such row, or a model with unit copies or windows of its heads, whose flow is
+            another.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb.induction.tasks import MarkovTask
+        >>> flow = head_flow(InductionTransformer(subsets=[(0, 1)]), MarkovTask().sample(500), [0, 100, 1000])
+        >>> flow[:, 0, 0].round(2)  # the first head on lag 1
+        array([0.9 , 0.98, 1.  ])
+    """
+    times = _increasing(times)
+    if model.unit_copies or model.windows is not None:
+        raise ValueError("the flow is that of copies as they are, in the window of the model")
+    shape, p = (model.heads, model.window), model.selection().detach().double().numpy()
+    sizes = {len(subset) for subset in model.subsets} - {0}
+    moments = {size: head_moments(chains, model.window, size) for size in sizes}
+
+    def slope(_: float, w: np.ndarray) -> np.ndarray:
+        attention = softmax(w.reshape(shape), -1)
+        gradient = np.zeros(shape)
+        for weight, subset in zip(p, model.subsets, strict=True):
+            for place, head in enumerate(subset):
+                rest = moments[len(subset)]
+                for other in reversed(range(len(subset))):  # the last pair of axes first
+                    if other != place:
+                        rest = np.tensordot(rest, attention[subset[other]], ([2 * other + 1], [0]))
+                        rest = np.tensordot(rest, attention[subset[other]], ([2 * other], [0]))
+                gradient[head] += weight * (rest + rest.T) @ attention[head]
+        inside = (attention * gradient).sum(-1, keepdims=True)
+        return (attention * (gradient - inside)).ravel()
+
+    start = model.w.detach().double().numpy().ravel()
+    flow = solve_ivp(slope, (0, max(times[-1], 1e-9)), start, "LSODA", times, rtol=1e-8, atol=1e-8)
+    return softmax(flow.y.T.reshape(-1, *shape), -1)
+
+
+def copying_rate(chains: Chains, lags: tuple[int, ...], window: int) -> np.ndarray:
+    r"""How fast a head that copies the i-th of these lags sheds its blur, once all copies are nearly exact: `(k,)`.
+
+    .. math:: \frac{d\varepsilon}{dt} = -\kappa\, \varepsilon^2, \qquad
+        \frac1\kappa = \frac1M \sum_{m \ne l_i} \frac{1}{\lambda_m}, \qquad
+        \lambda_m = 2 g - g_{m, l_i} - g_{l_i, m}
+
+    with :math:`\varepsilon = 1 - \sigma_{l_i}` the blur of the head, g the gain of exact copies and
+    :math:`g_{m, l}` that gain where, of the two places that are compared, one copies lag m and the other lag l in place
+    of :math:`l_i`. The square is the softmax: :math:`\lambda_m` pushes the scores apart in proportion to the blur, and
+    the blur falls in proportion to itself.
+
+    Arguments:
+        chains: sequences with their answers.
+        lags: what the heads of the selected set copy, one each.
+        window: M
+
+    Raises:
+        ValueError: lags that are not 1 to M, or one that leads another nowhere (a :math:`\lambda_m` that is not
+            positive), so that there is no such law.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb.induction.tasks import MarkovTask
+        >>> bool((copying_rate(MarkovTask().sample(2000), (1, 2), window=3) > 0).all())
+        True
+    """
+    if not lags or not set(lags) <= set(range(1, window + 1)):
+        raise ValueError(f"lags={lags}; they must be some of the lags 1..{window}")
+    moments = head_moments(chains, window, len(lags))
+    own = [lag - 1 for lag in lags for _ in range(2)]
+    rates = []
+    for place, lag in enumerate(lags):
+        where = [slice(None) if axis // 2 == place else index for axis, index in enumerate(own)]
+        gain = moments[tuple(where)]  # (M, M)
+        push = 2 * gain[lag - 1, lag - 1] - gain[:, lag - 1] - gain[lag - 1]
+        push = np.delete(push, lag - 1)
+        if not (push > 0).all():
+            raise ValueError(f"another lag gains as much as {lag}: no law holds for its head")
+        rates.append(window / (1 / push).sum())
+    return np.array(rates)
+
+
+def copying_law(times: ArrayLike, rate: float, start: float) -> np.ndarray:
+    r"""Blur of a head, one minus its attention to its lag, by the law for small blur: `(T,)`.
+
+    .. math:: \varepsilon(t) = \frac{\varepsilon_0}{1 + \kappa\, \varepsilon_0\, t}
+
+    It falls like 1 / t, whatever it starts from, and never exponentially.
+
+    Arguments:
+        times: from 0 on: the sharpness times the weight of the set times rate times steps.
+        rate: :math:`\kappa`, of `copying_rate`.
+        start: :math:`\varepsilon_0`, between 0 and 1.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    Source: own.
+
+    Example:
+        >>> copying_law([0, 10, 1000], rate=1.0, start=0.1).round(4)
+        array([0.1  , 0.05 , 0.001])
+    """
+    times = np.asarray(times, float)
+    check_positive("rate", rate)
+    check_fraction("start", start)
+    if not (np.isfinite(times) & (times >= 0)).all():
+        raise ValueError("times must be finite, and from 0 on")
+    return start / (1 + rate * start * times)
+
+
+def _increasing(times: ArrayLike) -> np.ndarray:
+    """The times, if they are one or more numbers from 0 on that increase.
+
+    Raises:
+        ValueError: they are not.
+    """
+    times = np.asarray(times, float)
+    if times.ndim != 1 or not times.size or not times[0] >= 0 or not (np.diff(times) > 0).all():
+        raise ValueError("times must be one or more numbers from 0 on that increase")
+    return times
 
 
 @torch.no_grad()

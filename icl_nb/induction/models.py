@@ -24,7 +24,7 @@ from operator import mul
 import torch
 from torch import Tensor, nn
 
-from icl_nb.checks import check_count, check_seed, is_number
+from icl_nb.checks import check_count, check_positive, check_seed, is_number
 from icl_nb.induction.tasks import check_tokens
 
 
@@ -44,15 +44,19 @@ class InductionTransformer(nn.Module):
         noise: standard deviation of normal noise on those scores.
         sharpness: where a starts.
         subsets: the subsets of heads, numbers from 0, in place of all with at most `degree` members. A single one
-            leaves nothing to select.
+            leaves nothing to select; the empty one, `()`, resembles everywhere alike (its product is 1).
         normalise: False takes :math:`p_S = c_S^2`, undivided.
+        selector_start: where each c starts; by default all are equal and :math:`\lVert c \rVert = 1`.
+        unit_copies: divide what a head has copied by its length, :math:`v_l^h / \lVert v_l^h \rVert` (0 stays 0).
+        windows: for each head the first and the last lag that it can look at, of 1 to M; by default all of them.
 
     Raises:
-        ValueError: a count too small, scores or noise that are not finite numbers, or subsets that are not of these
-            heads.
+        ValueError: a count too small, scores or noise that are not finite numbers, subsets that are not of these
+            heads or all empty, or windows that do not lie in 1 to M.
 
     Source: paper B (arXiv 2409.10559), the simplified model and how its heads start. Equal c, where a starts,
-    `subsets` and `noise` are our own.
+    `subsets` and `noise` are our own. The public code of that paper has the empty set, :math:`c = 0.01`, and for the
+    head of number h the window h + 1 to h + H.
 
     Example:
         >>> from icl_nb.induction.tasks import MarkovTask
@@ -75,6 +79,9 @@ class InductionTransformer(nn.Module):
         sharpness: float = 0.01,
         subsets: list[tuple[int, ...]] | None = None,
         normalise: bool = True,
+        selector_start: float | None = None,
+        unit_copies: bool = False,
+        windows: list[tuple[int, int]] | None = None,
     ):
         super().__init__()
         check_count("n_states", n_states, 2)
@@ -89,22 +96,32 @@ class InductionTransformer(nn.Module):
                 s for size in range(1, min(degree, heads) + 1) for s in itertools.combinations(range(heads), size)
             ]
         self.subsets = [tuple(subset) for subset in subsets]
-        if not self.subsets or any(sorted(set(s) & set(range(heads))) != list(s) or not s for s in self.subsets):
+        if not any(self.subsets) or any(sorted(set(s) & set(range(heads))) != list(s) for s in self.subsets):
             raise ValueError(f"subsets={subsets}; each must hold some of the heads 0..{heads - 1}, in increasing order")
+        if selector_start is not None:
+            check_positive("selector_start", selector_start)
+        self.windows = None if windows is None else [tuple(pair) for pair in windows]
+        if windows is not None and not (
+            len(windows) == heads and all(len(pair) == 2 and 1 <= pair[0] <= pair[1] <= window for pair in self.windows)
+        ):
+            raise ValueError(f"windows={windows}; there must be a first and a last lag, of 1..{window}, for each head")
         self.n_states, self.window, self.heads, self.degree = n_states, window, heads, degree
-        self.normalise = normalise
+        self.normalise, self.unit_copies = normalise, unit_copies
         w = torch.full((heads, window), float(start[1]))
         w[torch.arange(heads), torch.arange(heads) % window] = float(start[0])
         drawn = torch.randn(heads, window, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
         self.w = nn.Parameter(w + noise * drawn)
-        self.c = nn.Parameter(torch.full((len(self.subsets),), len(self.subsets) ** -0.5))  # of length 1
+        each = len(self.subsets) ** -0.5 if selector_start is None else float(selector_start)
+        self.c = nn.Parameter(torch.full((len(self.subsets),), each))
         self.a = nn.Parameter(torch.tensor(float(sharpness)))
 
     @property
     def config(self) -> dict:
         """The keyword arguments that build a model of this shape; where it started is not among them."""
         names = ("n_states", "window", "heads", "degree", "normalise")
-        return {name: getattr(self, name) for name in names} | {"subsets": [list(s) for s in self.subsets]}
+        config = {name: getattr(self, name) for name in names} | {"subsets": [list(s) for s in self.subsets]}
+        config |= {"unit_copies": True} if self.unit_copies else {}
+        return config | ({"windows": [list(pair) for pair in self.windows]} if self.windows else {})
 
     @classmethod
     def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
@@ -124,7 +141,27 @@ class InductionTransformer(nn.Module):
 
     def copying(self) -> Tensor:
         """Attention of the first layer by lag, `(H, M)`: column m - 1 is lag m."""
-        return self.w.softmax(-1)
+        if self.windows is None:
+            return self.w.softmax(-1)
+        lag = torch.arange(1, self.window + 1)
+        first, last = torch.tensor(self.windows).T[..., None]
+        return self.w.masked_fill((lag < first) | (lag > last), -torch.inf).softmax(-1)
+
+    def copies(self, tokens: Tensor) -> Tensor:
+        r"""What each head has copied to each token, and last to the next: :math:`v_l^h`, `(B, L + 1, H, S)`.
+
+        Example:
+            >>> v = InductionTransformer().copies(torch.tensor([[0, 1, 2, 0]]))
+            >>> v.shape, v[0, -1, 1].argmax().item()  # the second head brings the last token but one
+            (torch.Size([1, 5, 3, 3]), 2)
+        """
+        check_tokens(tokens, self.n_states, ())
+        x = nn.functional.one_hot(tokens, self.n_states).to(self.w.dtype)
+        padded = torch.cat([x.new_zeros(len(x), self.window, self.n_states), x], 1)
+        v = torch.einsum("hm,blsm->blhs", self.copying(), padded.unfold(1, self.window, 1).flip(-1))
+        if not self.unit_copies:
+            return v
+        return v / v.square().sum(-1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny).sqrt()
 
     def selection(self) -> Tensor:
         """Weights p of the subsets of heads, in the order of `subsets`; they sum to 1 where they are normalised."""
@@ -139,6 +176,8 @@ class InductionTransformer(nn.Module):
             (1, 2)
         """
         heads = list(self.subsets[int(self.c.detach().abs().argmax())])
+        if not heads:
+            return ()
         return tuple(sorted({lag + 1 for lag in self.copying()[heads].argmax(-1).tolist()}))
 
     def matches(self, tokens: Tensor) -> Tensor:
@@ -166,11 +205,17 @@ class InductionTransformer(nn.Module):
     def products(self, tokens: Tensor, matches: Tensor | None = None) -> Iterator[Tensor]:
         """What the selector weighs: for each of `subsets`, the product over its heads of how much what the head copied
         to each token resembles what it copied to the next, `(B, L)`."""
-        matches = self.matches(tokens) if matches is None else matches
-        copying = self.copying()
-        pairs = (copying[:, :, None] * copying[:, None, :]).flatten(1)  # (H, M M)
-        same = (pairs @ matches.flatten(2).flatten(0, 1)).reshape(-1, *matches.shape[2:])  # (H, B, L)
-        return (reduce(mul, [same[h] for h in subset]) for subset in self.subsets)
+        if self.unit_copies:
+            v = self.copies(tokens)
+            same = (v[:, :-1] * v[:, -1:]).sum(-1).movedim(-1, 0)  # (H, B, L)
+        else:
+            matches = self.matches(tokens) if matches is None else matches
+            copying = self.copying()
+            pairs = (copying[:, :, None] * copying[:, None, :]).flatten(1)  # (H, M M)
+            same = (pairs @ matches.flatten(2).flatten(0, 1)).reshape(-1, *matches.shape[2:])  # (H, B, L)
+        return (
+            reduce(mul, [same[h] for h in subset]) if subset else torch.ones_like(same[0]) for subset in self.subsets
+        )
 
     def similarity(self, tokens: Tensor, matches: Tensor | None = None) -> Tensor:
         """s, how much the history of each token resembles that of the next, `(B, L)`."""

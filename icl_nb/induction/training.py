@@ -78,6 +78,7 @@ def train_induction(
     batch_size: int = 1000,
     n_validation: int = 4000,
     records: int = 40,
+    second_softmax: bool = False,
     progress: bool = True,
 ) -> InductionHistory:
     r"""Train a model in place by plain gradient descent on :math:`-\log y`, with sequences that are drawn once.
@@ -98,6 +99,8 @@ def train_induction(
         batch_size: divides it.
         n_validation: sequences for validation.
         records: of each stage, at most: the first and last step, and others spaced as powers between.
+        second_softmax: descend `softmax_again` in place of :math:`-\log y`, as the public code of paper B does.
+            Validation stays in nats of y.
         progress: show a bar.
 
     Raises:
@@ -123,6 +126,7 @@ def train_induction(
             f"and needs L of at least {model.window}"
         )
     started = time.perf_counter()
+    descended = softmax_again if second_softmax else negative_log
     train = task.sample(n_sequences, seed=torch.Generator().manual_seed(seed))
     fresh = task.sample(n_validation, seed=seed)
     matches, fresh_matches = model.matches(train.tokens), model.matches(fresh.tokens)
@@ -144,7 +148,7 @@ def train_induction(
             chosen = slice(done % (n_sequences // batch_size) * batch_size, None)
             chosen = slice(chosen.start, chosen.start + batch_size)
             probs = model(train.tokens[chosen], matches[:, :, chosen])
-            value = negative_log(probs, train.answer[chosen])
+            value = descended(probs, train.answer[chosen])
             if not value.isfinite():
                 raise ValueError(f"the loss is {value.item()} at step {done}; try a rate below {stage.learning_rate}")
             gradients = torch.autograd.grad(value, parameters)
@@ -162,6 +166,24 @@ def train_induction(
 def negative_log(probs: Tensor, answer: Tensor) -> Tensor:
     """The loss that is descended: the mean of -log y of the answers, given probabilities `(B, S)`."""
     return -probs.gather(1, answer[:, None]).clamp(min=LEAST_PROBABILITY).log().mean()
+
+
+def softmax_again(probs: Tensor, answer: Tensor) -> Tensor:
+    r"""The mean of :math:`-\log \mathrm{softmax}(y)_e` of the answers: a cross-entropy that takes the probabilities y,
+    `(B, S)`, for scores. It is bounded, from :math:`\log(1 + (S - 1) / e)` for a sure and right y to
+    :math:`\log(e + S - 1)`.
+
+    Arguments:
+        probs: `(B, S)`.
+        answer: `(B,)`, int64.
+
+    Source: the public code of paper B (arXiv 2409.10559).
+
+    Example:
+        >>> round(softmax_again(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0])).item(), 3)  # log(1 + 2 / e)
+        0.551
+    """
+    return nn.functional.cross_entropy(probs, answer)
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,6 +81,17 @@ RECIPES: dict[str, Recipe] = {
     **{f"weak-{seed}": Recipe(model=_WEAK | {"seed": seed}, training={"seed": seed}) for seed in range(3)},
     "weak-staged-0": Recipe(model=_WEAK | {"seed": 0}, stages=STAGED),
     **{
+        f"weak-staged-{seed}": Recipe(model=_WEAK | {"seed": seed}, training={"seed": seed}, stages=STAGED)
+        for seed in range(1, 5)
+    },
+    **{
+        f"{how}-no-parent-{seed}": Recipe(
+            model={"degree": 1}, training={"seed": seed}, task=MarkovTask(concentration=0.02), stages=stages
+        )
+        for seed in range(3)
+        for how, stages in (("joint", JOINT), ("staged", STAGED))
+    },
+    **{
         f"{how}-{name}": Recipe(
             model={"n_states": task.n_states, "degree": degree}, training={"seed": 7}, task=task, stages=stages
         )
@@ -88,4 +99,5 @@ RECIPES: dict[str, Recipe] = {
         for how, stages in (("joint", JOINT), ("staged", STAGED))
     },
     "full-0": Recipe("full", training={"steps": 5000}),
+    **{f"full-{seed}": Recipe("full", {"seed": seed}, {"seed": seed, "steps": 5000}) for seed in (1, 2)},
 }

@@ -1,6 +1,7 @@
 """The laws of training against loops, autograd, numerical integration, and training itself."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,14 @@ from hypothesis import strategies as st
 from icl_nb.checks import TOLERANCE
 from icl_nb.induction.dynamics import (
     SharpnessGrowth,
+    SoftmaxedGrowth,
     blurred_information,
+    copying_law,
+    copying_rate,
     effective_sharpness,
     half_way,
+    head_flow,
+    head_moments,
     replicator,
     sharpness_law,
 )
@@ -21,7 +27,7 @@ from icl_nb.induction.information import information_table
 from icl_nb.induction.limit import generalized_induction_head, matched_sharpness
 from icl_nb.induction.models import InductionTransformer
 from icl_nb.induction.tasks import MarkovTask
-from icl_nb.induction.training import Stage, negative_log, train_induction
+from icl_nb.induction.training import Stage, negative_log, softmax_again, train_induction
 
 EXACT = TOLERANCE[torch.float64]
 LAGS = [(1,), (2,), (1, 2), (1, 3)]
@@ -195,6 +201,106 @@ def test_training_of_the_classifier_follows_the_path():
     assert np.abs(shuffled - history.sharpness).max() > 0.5
 
 
+# A second softmax
+
+
+@settings(max_examples=30)
+@given(task=tasks, a=st.floats(0.1, 12), seed=seeds)
+def test_softmaxed_rate_is_the_slope_of_its_loss(task, a, seed):
+    chains = task.sample(20, seed=seed)
+
+    def gain(sharpness):
+        y = torch.from_numpy(generalized_induction_head(chains.tokens, task.lags, task.n_states, sharpness=sharpness))
+        return -softmax_again(y, chains.answer).item()
+
+    slope = (gain(a + 1e-4) - gain(a - 1e-4)) / 2e-4
+    assert SoftmaxedGrowth.count(chains).rate(a) == pytest.approx(slope, abs=1e-7)
+
+
+def test_softmaxed_growth_has_no_end_where_the_other_stops():
+    chains = MarkovTask().sample(4000, seed=5)
+    bounded, logarithm = SoftmaxedGrowth.count(chains), SharpnessGrowth.count(chains)
+    c = bounded.constant()
+    for a in (12.0, 16.0):
+        assert bounded.rate(a) == pytest.approx(c * math.exp(-a), rel=1e-3)
+    assert bounded.limit() == math.inf > logarithm.limit() and logarithm.constants()[1] > 0
+    path = bounded.path([1e5, 1e7])
+    np.testing.assert_allclose(path, sharpness_law([1e5, 1e7], c, 0), atol=0.01)
+    hopeless = SoftmaxedGrowth([[3, 0]], [[3, 5]], [1])  # the answer never follows: away from the matches
+    assert hopeless.constant() < 0 and hopeless.limit() == -math.inf
+
+
+def test_training_with_a_second_softmax_follows_its_path():
+    model = InductionTransformer(subsets=[(0, 1)], start=(1e3, 0.0)).double()
+    sizes = {"n_sequences": 4000, "batch_size": 4000, "n_validation": 10, "records": 8, "progress": False}
+    history = train_induction(model, MarkovTask(), (Stage(("classifier",), 60, 1.0),), second_softmax=True, **sizes)
+    same = MarkovTask().sample(4000, seed=torch.Generator().manual_seed(0))
+    assert np.abs(SoftmaxedGrowth.count(same).path(history.step + 1e-9) - history.sharpness).max() < 0.05
+    assert np.abs(SharpnessGrowth.count(same).path(history.step + 1e-9) - history.sharpness).max() > 0.4
+
+
+# The heads
+
+
+@settings(max_examples=15)
+@given(seed=seeds, size=st.integers(1, 3), states=st.integers(2, 4))
+def test_head_moments_hold_the_gain_of_every_set(seed, size, states):
+    model = spread(seed, n_states=states, degree=3)
+    chains = MarkovTask(n_states=states, length=12).sample(6, seed=seed)
+    gains, sigma = blurred_information(model, chains).mean, model.copying().detach().numpy()
+    for gain, subset in zip(gains, model.subsets, strict=True):
+        if len(subset) == size:
+            rest = head_moments(chains, 3, size)
+            for head in reversed(subset):
+                rest = rest @ sigma[head] @ sigma[head]
+            assert rest == pytest.approx(gain, abs=1e-12)
+
+
+@settings(max_examples=10)
+@given(seeds)
+def test_slope_of_the_heads_is_that_of_the_flow(seed):
+    model, chains = spread(seed, degree=3), MarkovTask(length=40).sample(30, seed=seed)
+    with torch.no_grad():
+        model.a.fill_(1e-6)
+    step = 1e-3
+    start, after = head_flow(model, chains, [0, step])
+    gradient = torch.autograd.grad(negative_log(model(chains.tokens), chains.answer), model.w)[0]
+    moved = (model.w - step * gradient / 1e-6).softmax(-1).detach().numpy()
+    np.testing.assert_allclose(start, model.copying().detach().numpy(), atol=1e-12)
+    np.testing.assert_allclose((after - start) / step, (moved - start) / step, atol=2e-3)
+
+
+def test_training_of_the_heads_follows_the_flow_and_the_law_its_tail():
+    task, start = MarkovTask(), {"subsets": [(0, 1)], "sharpness": 1e-3}
+    model = InductionTransformer(**start).double()
+    sizes = {"n_sequences": 1000, "batch_size": 1000, "n_validation": 10, "records": 9, "progress": False}
+    history = train_induction(model, task, (Stage(("heads",), 100, 2000.0),), **sizes)
+    same = task.sample(1000, seed=torch.Generator().manual_seed(0))
+    flow = head_flow(InductionTransformer(**start).double(), same, 2.0 * history.step + 1e-12)
+    assert np.abs(flow - history.copying).max() < 0.01 < np.ptp(history.copying[:, 0, 0])
+    times = np.array([1e3, 1e4])
+    blur = 1 - head_flow(InductionTransformer(**start).double(), same, times)[:, [0, 1], [0, 1]]
+    for head, rate in enumerate(copying_rate(same, (1, 2), 3)):
+        np.testing.assert_allclose(copying_law(times, rate, 0.1), blur[:, head], rtol=0.15)  # a tail of 1 / t
+        assert blur[0, head] / blur[1, head] == pytest.approx(10, rel=0.1)
+
+
+@settings(max_examples=30)
+@given(rate=st.floats(0.01, 10), start=st.floats(0.01, 0.9), t=st.floats(0, 100))
+def test_copying_law_solves_its_equation(rate, start, t):
+    low, here, high = copying_law([t, t + 1e-4, t + 2e-4], rate, start)
+    assert (high - low) / 2e-4 == pytest.approx(-rate * here**2, rel=1e-3)
+    assert copying_law(0, rate, start) == pytest.approx(start)
+
+
+def test_no_law_where_another_lag_gains_as_much():
+    chains = MarkovTask(lags=(2,)).sample(500)
+    assert copying_rate(chains, (2,), 3)[0] > 0
+    dull = replace(chains, tokens=torch.zeros_like(chains.tokens), answer=torch.zeros_like(chains.answer))
+    with pytest.raises(ValueError, match="another lag gains"):
+        copying_rate(dull, (2,), 3)  # one state and no other: all lags are alike
+
+
 # What the selector sees
 
 
@@ -331,6 +437,18 @@ def test_half_way():
         (lambda: sharpness_law([1.0], 0, 0.1), "positive"),
         (lambda: sharpness_law([1.0], 1.0, -0.1), "from 0 on"),
         (lambda: sharpness_law([-1.0], 1.0, 0.1), "from 0 on"),
+        (lambda: SoftmaxedGrowth([[1, 0]], [[1, 2], [0, 3]], [0]), "shape|must be"),
+        (lambda: SoftmaxedGrowth([[2, 0]], [[1, 2]], [0]), "followed <= every"),
+        (lambda: SoftmaxedGrowth([[1, 0]], [[1, 2]], [2]), "answers"),
+        (lambda: SoftmaxedGrowth([[1, 0]], [[1, 2]], [0]).rate(math.nan), "between"),
+        (lambda: head_moments(MarkovTask().sample(3), 0, 1), "window"),
+        (lambda: head_moments(MarkovTask().sample(3), 3, 0), "size"),
+        (lambda: head_flow(InductionTransformer(), MarkovTask().sample(3), [2.0, 1.0]), "increase"),
+        (lambda: head_flow(InductionTransformer(unit_copies=True), MarkovTask().sample(3), [1.0]), "flow"),
+        (lambda: copying_rate(MarkovTask().sample(3), (4,), 3), "lags"),
+        (lambda: copying_law([-1.0], 1.0, 0.5), "times"),
+        (lambda: copying_law([1.0], 0.0, 0.5), "rate"),
+        (lambda: copying_law([1.0], 1.0, 1.0), "start"),
         (lambda: replicator([[0.1]], 1.0), "gains"),
         (lambda: replicator([0.1, math.nan], 1.0), "gains"),
         (lambda: replicator([0.1, 0.2], -1.0), "times"),

@@ -39,9 +39,16 @@ def slow(model, sequence):
     w = [[math.exp(v) / sum(math.exp(u) for u in row) for v in row] for row in model.w.tolist()]
     c2 = [c * c for c in model.c.tolist()]
 
+    if model.windows is not None:
+        for row, (first, last) in zip(w, model.windows, strict=True):
+            kept = sum(row[first - 1 : last])
+            row[:] = [p / kept if first <= m <= last else 0.0 for m, p in enumerate(row, 1)]
+
     def copy(h, position):
         past = [[w[h][m - 1] * part for part in x[position - m + window]] for m in range(1, window + 1)]
-        return [sum(column) for column in zip(*past, strict=True)]
+        v = [sum(column) for column in zip(*past, strict=True)]
+        size = math.hypot(*v) if model.unit_copies else 1.0
+        return [part / size if size else 0.0 for part in v]
 
     scores = []
     for position in range(length):
@@ -65,6 +72,45 @@ def test_model_is_its_formula(seed, states, window, heads, degree, normalise, mo
     sequences = tokens(2, window + more, states, seed)
     expected = torch.tensor([slow(model, sequence) for sequence in sequences.tolist()], dtype=torch.float64)
     assert (model(sequences) - expected).abs().max() < EXACT
+
+
+@settings(max_examples=25)
+@given(seeds, st.booleans(), st.data())
+def test_variants_are_their_formula(seed, unit_copies, data):
+    """Unit copies, the empty set among the subsets, and a window for each head."""
+    first = st.integers(1, 4)
+    windows = data.draw(st.none() | st.tuples(first, first).map(lambda pair: [tuple(sorted(pair)), (2, 3)]))
+    subsets = [(), (0,), (0, 1)]
+    model = spread(seed, heads=2, window=4, subsets=subsets, unit_copies=unit_copies, windows=windows)
+    sequences = tokens(2, 9, 3, seed)
+    expected = torch.tensor([slow(model, sequence) for sequence in sequences.tolist()], dtype=torch.float64)
+    assert (model(sequences) - expected).abs().max() < EXACT
+    model(sequences)[:, 0].sum().backward()
+    assert all(part.grad.isfinite().all() for part in model.parameters())
+    again = InductionTransformer(**model.config).double()  # the configuration holds the variants
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(sequences), model(sequences))
+
+
+def test_copies_are_what_the_products_are_made_of():
+    for unit_copies in (False, True):
+        model, sequences = spread(3, unit_copies=unit_copies), tokens()
+        v = model.copies(sequences)
+        for subset, product in zip(model.subsets, model.products(sequences), strict=True):
+            same = (v[:, :-1] * v[:, -1:]).sum(-1)[..., list(subset)].prod(-1)
+            assert (product - same).abs().max() < EXACT
+        length = v.norm(dim=-1)
+        assert unit_copies == bool((length[:, 1:] - 1).abs().max() < EXACT) and not length[:, 0].any()
+
+
+def test_the_empty_set_dilutes_the_others_and_where_c_starts():
+    bare, diluted = (InductionTransformer(subsets=[*empty, (0,), (0, 1)]) for empty in ([], [()]))
+    assert (diluted.similarity(tokens()) - (1 + 2 * bare.similarity(tokens())) / 3).abs().max() < 1e-6
+    with torch.no_grad():
+        diluted.c[0] = 9.0
+    assert diluted.parents() == ()
+    small = InductionTransformer(selector_start=0.01)
+    assert torch.equal(small.c, torch.full((6,), 0.01)) and small.selection().sum().item() == pytest.approx(1)
 
 
 def test_slow_reference_notices_a_change():
@@ -164,6 +210,11 @@ def test_a_token_beyond_the_window_is_not_seen():
         ({"subsets": [()]}, "subsets"),
         ({"subsets": [(1, 0)]}, "subsets"),
         ({"subsets": [(0, 3)]}, "subsets"),
+        ({"selector_start": 0.0}, "selector_start"),
+        ({"windows": [(1, 3)]}, "windows"),
+        ({"windows": [(1, 3), (1, 4), (1, 3)]}, "windows"),
+        ({"windows": [(1, 3), (3, 2), (1, 3)]}, "windows"),
+        ({"windows": [(0, 3), (1, 3), (1, 3)]}, "windows"),
     ],
 )
 def test_bad_arguments(arguments, message):

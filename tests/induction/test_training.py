@@ -73,6 +73,19 @@ def test_a_step_is_gradient_descent():
         assert torch.allclose(ours, theirs - rate * theirs.grad, rtol=0, atol=1e-12)
 
 
+def test_a_step_of_the_second_softmax_is_gradient_descent_on_it():
+    model, reference = InductionTransformer().double(), InductionTransformer().double()
+    task, sizes = MarkovTask(length=20), QUICK | {"batch_size": 2000}
+    train_induction(model, task, (Stage(("classifier",), 1, 0.5),), seed=4, second_softmax=True, **sizes)
+    chains = task.sample(2000, seed=torch.Generator().manual_seed(4))
+    again = reference(chains.tokens).softmax(-1).gather(1, chains.answer[:, None]).log()
+    (slope,) = torch.autograd.grad(-again.mean(), reference.a)
+    assert model.a.item() == pytest.approx(reference.a.item() - 0.5 * slope.item(), abs=1e-12)
+    plain = InductionTransformer().double()
+    train_induction(plain, task, (Stage(("classifier",), 1, 0.5),), seed=4, **sizes)
+    assert abs(plain.a - model.a) > 1e-3
+
+
 def test_the_loss_is_minus_log_of_the_output():
     probs, answer = torch.tensor([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]]).double(), torch.tensor([0, 1, 1])
     expected = (math.log(2) - math.log(0.75) - math.log(1e-6)) / 3
