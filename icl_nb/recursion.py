@@ -8,6 +8,9 @@ A point i is in the context or a query, j runs over the context, and each layer 
 has several heads, each has its own A, and their moves add up. In the beginning :math:`u_i = e_{y_i} - 1/K` for a
 labelled point, and 0 for an unlabelled one and for a query; in the end the logits are a scale times the u of the query.
 
+Scalars may depend on the length of the context, :math:`s(n) = s + s' \log(n / 64) / 2`: the s' are the slopes, a second
+table (`Recursion.at_length`). Where there are none, one table serves every length.
+
 With a memory each point and label has m copies, :math:`x_i^1, \dots, x_i^m`, all but the first 0 in the beginning, and
 each scalar is an m x m matrix that mixes them (`memory_step`).
 
@@ -15,12 +18,15 @@ Letters: B tasks, n context points, q queries, N = n + q, d features, K classes,
 """
 
 import json
+import math
 from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
 
 SCALARS = ("alpha", "beta", "gamma", "delta")
+
+LENGTH = 64  # context points at which the slopes count nothing
 
 
 def step(layer, x, u, n):
@@ -102,6 +108,8 @@ class Recursion:
         scale: of the read-out; with memory one for each copy, `(m,)`, or one number for the first copy.
         dropped: for a recursion that was read off a model, the share of each layer's weights (Frobenius norm, all its
             heads) that the four scalars do not hold, `(L,)`. None where there was no model.
+        slopes: a second table, of the shape of the first, that is added to it times log(n / 64) / 2; None for a table
+            that is the same for every length n of the context.
 
     Raises:
         ValueError: a scalar is missing, unknown or not finite, the shapes disagree, or K < 2.
@@ -121,9 +129,12 @@ class Recursion:
     n_classes: int = 3
     scale: float | np.ndarray = 1.0
     dropped: np.ndarray | None = None
+    slopes: np.recarray | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "table", _as_table(self.table))
+        if self.slopes is not None:
+            object.__setattr__(self, "slopes", _as_table(self.slopes, self.table.alpha.shape))
         scale, m = np.asarray(self.scale, dtype=float), self.copies
         if scale.shape not in ((), (m,)):
             raise ValueError(f"scale has shape {scale.shape}; it must be one number, or one for each of {m} copies")
@@ -150,10 +161,32 @@ class Recursion:
             ValueError: shapes or labels are not as above, a value is not finite, or no point is labelled.
         """
         x, u, n = self.embed(x, y)
-        for layer in self.table:
+        for layer in self.at_length(n).table:
             x, u, _ = self.step(layer, x, u, n)
         logits = self.read_out(u[:, n:])
         return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    def at_length(self, n: float) -> "Recursion":
+        r"""The recursion for contexts of n points, without slopes: itself where it has none.
+
+        .. math:: s(n) = s + s' \, \tfrac12 \log \frac{n}{64}
+
+        Raises:
+            ValueError: n is not positive.
+
+        Example:
+            >>> recursion = Recursion({"alpha": [[1]], "beta": 0, "gamma": 0, "delta": 1},
+            ...                       slopes={"alpha": [[0.5]], "beta": 0, "gamma": 0, "delta": 0})
+            >>> recursion.at_length(64 * np.exp(2)).table.alpha.round(9).tolist()
+            [[1.5]]
+        """
+        if not n > 0:
+            raise ValueError(f"n={n!r}; it must be positive")
+        if self.slopes is None:
+            return self
+        factor = math.log(n / LENGTH) / 2
+        table = {name: self.table[name] + factor * self.slopes[name] for name in SCALARS}
+        return replace(self, table=table, slopes=None)
 
     @property
     def copies(self) -> int:
@@ -173,7 +206,7 @@ class Recursion:
         """The same, with all that moves on the way; arguments as in a call."""
         x, u, n = self.embed(x, y)
         xs, us, attentions = [x], [u], []
-        for layer in self.table:
+        for layer in self.at_length(n).table:
             x, u, A = self.step(layer, x, u, n)
             xs.append(x), us.append(u), attentions.append(A)
         return Trajectory(np.stack(xs), np.stack(us), np.stack(attentions))
@@ -215,25 +248,21 @@ class Recursion:
             raise ValueError(
                 f"a {type(model).__name__} has no recursion in its weights; `icl_nb.interpret.lens.follow` fits one"
             ) from None
-        weights = np.stack([np.asarray(part.detach().cpu(), dtype=float) for part in model.weights()])
-        size = weights.shape[-1] // m
-        # One matrix (d + K, d + K) for each pair of copies: (2, L, H, m, m, d + K, d + K)
-        weights = weights.reshape(*weights.shape[:3], m, size, m, size).swapaxes(-3, -2)
-        blocks = np.zeros_like(weights)
-        blocks[..., :d, :d] = _identity_part(weights[..., :d, :d])
-        blocks[..., d:, d:] = _identity_part(weights[..., d:, d:])
-        rest, norm = (np.sqrt((part**2).sum((0, 2, 3, 4, 5, 6))) for part in (weights - blocks, weights))  # (L,)
-        (alpha, gamma), (beta, delta) = (
-            corner if m > 1 else corner[..., 0, 0] for corner in (blocks[..., 0, 0], blocks[..., -1, -1])
-        )
-        table = {"alpha": alpha, "beta": beta, "gamma": gamma, "delta": delta}
+        table, rest, norm = _read_scalars(model.weights(), d, m)
+        slopes, of_slopes = getattr(model, "slope_weights", lambda: None)(), 0
+        if slopes is not None:
+            slopes, of_slopes, more = _read_scalars(slopes, d, m)
+            norm = norm + more
+        dropped = np.sqrt((rest + of_slopes) / np.where(norm > 0, norm, 1))
         scale = np.asarray(read_out.detach().cpu(), dtype=float)
-        return cls(table, model.n_classes, scale, rest / np.where(norm > 0, norm, 1))
+        return cls(table, model.n_classes, scale, dropped, slopes)
 
     def __setstate__(self, state: dict) -> None:
         """NumPy gives every array back writeable; the table stays what it was, for a fitted estimator rests on it."""
-        self.__dict__.update(state)
-        self.table.flags.writeable = False
+        self.__dict__.update({"slopes": None} | state)  # a pickle of before there were slopes has none
+        for part in (self.table, self.slopes):
+            if part is not None:
+                part.flags.writeable = False
 
     def replace(self, **scalars) -> "Recursion":
         """The same with other scalars, `replace(gamma=0)`: a number or an `(L, H)` array each.
@@ -245,8 +274,11 @@ class Recursion:
             raise ValueError(f"there is no {', '.join(sorted(unknown))} in the table; it has {', '.join(SCALARS)}")
         shape = self.table.alpha.shape  # of the old ones, so that four numbers are enough for a table
         new = {name: np.broadcast_to(np.asarray(value, dtype=float), shape) for name, value in scalars.items()}
+        slopes = self.slopes
+        if slopes is not None:  # what is replaced is the same at every length
+            slopes = {name: 0 * slopes[name] if name in new else slopes[name] for name in SCALARS}
         # What a model's weights held beside the old scalars is not what they hold beside the new.
-        return replace(self, table={name: self.table[name] for name in SCALARS} | new, dropped=None)
+        return replace(self, table={name: self.table[name] for name in SCALARS} | new, dropped=None, slopes=slopes)
 
     def __getitem__(self, layers) -> "Recursion":
         """Some of the layers, `recursion[:6]` or `recursion[[2, 0, 1]]`, in that order.
@@ -256,13 +288,16 @@ class Recursion:
         """
         if isinstance(layers, Integral):
             raise TypeError("take layers by a slice or a list: recursion[3:4], recursion[[3]]")
-        return replace(self, table=self.table[layers], dropped=None if self.dropped is None else self.dropped[layers])
+        dropped, slopes = (None if part is None else part[layers] for part in (self.dropped, self.slopes))
+        return replace(self, table=self.table[layers], dropped=dropped, slopes=slopes)
 
     def to_json(self) -> str:
         """Text that `from_json` reads back without loss; `dropped` stays behind."""
-        scalars = {name: self.table[name].tolist() for name in SCALARS}
-        scale = np.asarray(self.scale).tolist()
-        return json.dumps({"n_classes": self.n_classes, "scale": scale, "table": scalars})
+        content = {"n_classes": self.n_classes, "scale": np.asarray(self.scale).tolist()}
+        for part in ("table", "slopes"):
+            if (scalars := getattr(self, part)) is not None:
+                content[part] = {name: scalars[name].tolist() for name in SCALARS}
+        return json.dumps(content)
 
     @classmethod
     def from_json(cls, text: str) -> "Recursion":
@@ -274,6 +309,7 @@ class Recursion:
         if share and self.dropped.any():
             share = f"; it dropped {100 * np.sqrt(np.mean(self.dropped**2)):.2g} % of the weights"
         plural, memory = "s" if heads > 1 else "", f", {self.copies} copies" if self.copies > 1 else ""
+        memory += ", slopes" if self.slopes is not None else ""
         scale = " ".join(f"{value:.4g}" for value in np.atleast_1d(self.scale))
         return f"Recursion({depth} layers, {heads} head{plural}{memory}, K={self.n_classes}, scale {scale}{share})"
 
@@ -287,7 +323,27 @@ class Recursion:
                 lines.append(start + "".join(f"{value:8.3f}" for value in numbers))
             if memory:
                 lines.append("")
-        return "\n".join(lines).rstrip()
+        text = "\n".join(lines).rstrip()
+        if self.slopes is None:
+            return text
+        return f"{text}\n\nand times log(n / {LENGTH}) / 2\n{replace(self, table=self.slopes, slopes=None)}"
+
+
+def _read_scalars(weights, d, m):
+    """The table `{name: (L, H) or (L, H, m, m)}` in two weights `(L, H, D, D)`, and by layer the squared norm of what
+    it does not hold and that of all, `(L,)` each."""
+    weights = np.stack([np.asarray(part.detach().cpu(), dtype=float) for part in weights])
+    size = weights.shape[-1] // m
+    # One matrix (d + K, d + K) for each pair of copies: (2, L, H, m, m, d + K, d + K)
+    weights = weights.reshape(*weights.shape[:3], m, size, m, size).swapaxes(-3, -2)
+    blocks = np.zeros_like(weights)
+    blocks[..., :d, :d] = _identity_part(weights[..., :d, :d])
+    blocks[..., d:, d:] = _identity_part(weights[..., d:, d:])
+    rest, norm = (np.square(part).sum((0, 2, 3, 4, 5, 6)) for part in (weights - blocks, weights))
+    (alpha, gamma), (beta, delta) = (
+        corner if m > 1 else corner[..., 0, 0] for corner in (blocks[..., 0, 0], blocks[..., -1, -1])
+    )
+    return {"alpha": alpha, "beta": beta, "gamma": gamma, "delta": delta}, rest, norm
 
 
 def _identity_part(block):
@@ -299,7 +355,7 @@ def _identity_part(block):
     return (diagonal - others[..., None])[..., None] * np.eye(size)
 
 
-def _as_table(scalars) -> np.recarray:
+def _as_table(scalars, wanted=None) -> np.recarray:
     names = scalars.dtype.names if isinstance(scalars, np.ndarray) else list(scalars)
     if sorted(names or ()) != sorted(SCALARS):
         raise ValueError(f"the table has {list(names or ())}; it must have {list(SCALARS)}")
@@ -310,6 +366,8 @@ def _as_table(scalars) -> np.recarray:
             f"the scalars have shape {shape}; each must be (L, H), or (L, H, m, m) with memory, "
             "at least one of them in full"
         )
+    if wanted is not None and shape != wanted:
+        raise ValueError(f"the slopes have shape {shape} and the scalars {wanted}; they must agree")
     if not np.isfinite(columns).all():
         raise ValueError("the table holds NaN or infinity; every scalar must be finite")
     table = np.zeros(shape[:2], [(name, float, shape[2:]) for name in SCALARS]).view(np.recarray)

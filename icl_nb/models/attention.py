@@ -15,9 +15,10 @@ Letters: B tasks, N = n + q points, D = m (d + K), m copies (1 unless said), L l
 """
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ from torch import Tensor, nn
 from icl_nb.checks import check_count, check_seed
 from icl_nb.symmetry import COORDINATES, assemble, conjugate, project, random_element
 from icl_nb.tasks.batch import check_prompt
+
+LENGTH = 64  # context points at which slopes count nothing
 
 
 def attention_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,6 +51,17 @@ def attention_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Te
     averages = (attention @ context).reshape(batch, points, heads * size)
     moved = z + averages @ v.transpose(1, 2).reshape(heads * size, size)
     return moved, attention.reshape(batch, points, heads, n_context).transpose(1, 2)
+
+
+def fused_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> Tensor:
+    """The tokens after `attention_layer`, without the attention: a third less time where contexts are long."""
+    batch, points, size = z.shape
+    heads = len(m)
+    context = z[:, None, :n_context]
+    # All heads read the same keys: one head that asks H times.
+    queries = (z @ m.transpose(0, 1).reshape(size, heads * size)).reshape(batch, 1, points * heads, size)
+    averages = nn.functional.scaled_dot_product_attention(queries, context, context, scale=1.0)
+    return z + averages.reshape(batch, points, heads * size) @ v.transpose(1, 2).reshape(heads * size, size)
 
 
 class InContextTransformer(nn.Module, ABC):
@@ -108,6 +122,10 @@ class InContextTransformer(nn.Module, ABC):
             around: what `injection` gives, wrapped around them.
         """
 
+    def answering_parts(self, **around) -> tuple[Callable, list[Callable], Callable]:
+        """`parts` for `forward`, which asks for no attention: what a layer gives beside the stream may be None."""
+        return self.parts(**around)
+
     def layer(self, level: int, z: Tensor, n_context: int) -> tuple[Tensor, Tensor]:
         """Layer `level` on the stream `(B, N, D)`: the stream after it, and its attention `(B, H, N, n)`."""
         return self.parts()[1][level](z, n_context)
@@ -136,7 +154,7 @@ class InContextTransformer(nn.Module, ABC):
             ValueError: shapes, dtypes or labels are not as above, no point is labelled, a value is not finite, or
                 values so large that the logits are not.
         """
-        embed, layers, read_out = self.parts(**around)
+        embed, layers, read_out = self.answering_parts(**around)
         z = embed(x, y)
         for layer in layers:
             z, _ = layer(z, y.shape[1])
@@ -254,8 +272,11 @@ class AttentionTransformer(InContextTransformer):
         Raises:
             ValueError: it holds other tensors than m, v and scale, or another depth or number of heads.
         """
-        if set(shapes) != {"m", "v", "scale"}:
-            raise ValueError(f"it holds {', '.join(sorted(shapes)) or 'nothing'} and must hold m, scale, v")
+        names = {"m", "v", "scale"} | ({"m_slope", "v_slope"} if config.get("slopes") else set())
+        if set(shapes) != names:
+            raise ValueError(
+                f"it holds {', '.join(sorted(shapes)) or 'nothing'} and must hold {', '.join(sorted(names))}"
+            )
         stated = config.get("depth"), config.get("heads")
         if stated != shapes["m"][:2]:
             raise ValueError(f"depth and heads are {stated}, and m has shape {shapes['m']}")
@@ -347,6 +368,8 @@ class EquivariantTransformer(AttentionTransformer):
         scalars: free coordinates a head. 12: all of M and V. 4: the identities alone,
             :math:`M = \alpha I_d \oplus \beta I_K`, :math:`V = \gamma I_d \oplus \delta I_K`.
         copies: of each token block, m. There are m^2 numbers a coordinate, and m to read out.
+        slopes: whether coordinates depend on the length of the context, :math:`c(n) = c + c' \log(n / 64) / 2`. The
+            slopes c' are 0 in the beginning.
 
     Example:
         >>> from icl_nb import LinearTask
@@ -366,10 +389,13 @@ class EquivariantTransformer(AttentionTransformer):
         heads: int = 1,
         scalars: int = 12,
         copies: int = 1,
+        slopes: bool = False,
         *,
         seed: int = 0,
     ):
         super().__init__(n_features, n_classes, depth, heads, copies, seed=seed)
+        if not isinstance(slopes, bool):
+            raise ValueError(f"slopes={slopes!r}; it must be True or False")
         if scalars not in (4, 12):
             raise ValueError(f"scalars={scalars!r}; it must be 12 (all coordinates) or 4 (the identities alone)")
         self.scalars = scalars
@@ -381,23 +407,68 @@ class EquivariantTransformer(AttentionTransformer):
         # Every point looks a little at what resembles it; values start small, so that depth starts as a near identity.
         m[:, :, [names.index("I_d"), names.index("I_K")]] += 0.5 * (torch.eye(copies) if mix else 1)
         self.m, self.v = nn.Parameter(m), nn.Parameter(v)
+        self.slopes = slopes
+        if slopes:
+            self.m_slope, self.v_slope = nn.Parameter(torch.zeros_like(m)), nn.Parameter(torch.zeros_like(v))
 
     @property
     def config(self) -> dict:
-        return super().config | {"scalars": self.scalars} | ({"copies": self.copies} if self.copies > 1 else {})
+        more = ({"copies": self.copies} if self.copies > 1 else {}) | ({"slopes": True} if self.slopes else {})
+        return super().config | {"scalars": self.scalars} | more
 
-    def coordinates(self) -> tuple[Tensor, Tensor]:
-        """The coordinates of M and of V, each `(L, H, 6)` or `(L, H, 6, m, m)`, in the order of `COORDINATES`."""
-        full = [part.new_zeros(*part.shape[:2], len(COORDINATES), *part.shape[3:]) for part in (self.m, self.v)]
-        return tuple(zero.index_copy(2, self.kept, part) for zero, part in zip(full, (self.m, self.v), strict=True))
+    def coordinates(self, length: float | None = None) -> tuple[Tensor, Tensor]:
+        """The coordinates of M and of V, each `(L, H, 6)` or `(L, H, 6, m, m)`, in the order of `COORDINATES`.
 
-    def weights(self) -> tuple[Tensor, Tensor]:
-        m, v = (assemble(part.movedim(2, -1), self.n_features, self.n_classes) for part in self.coordinates())
+        Arguments:
+            length: context points, on which they depend where there are slopes; None is 64.
+        """
+        parts = self.m, self.v
+        if self.slopes and length is not None:
+            parts = (self.m + length_factor(length) * self.m_slope, self.v + length_factor(length) * self.v_slope)
+        return tuple(self._full(part) for part in parts)
+
+    def weights(self, length: float | None = None) -> tuple[Tensor, Tensor]:
+        """Score and value matrices of all layers, each `(L, H, D, D)`; the length as in `coordinates`."""
+        m, v = self.coordinates(length)
+        return self._assembled(m), self._assembled(v)
+
+    def slope_weights(self) -> tuple[Tensor, Tensor] | None:
+        """What `weights` gains where log(n / 64) / 2 gains 1, each `(L, H, D, D)`; None where there are no slopes."""
+        if not self.slopes:
+            return None
+        return self._assembled(self._full(self.m_slope)), self._assembled(self._full(self.v_slope))
+
+    def parts(self, *, weights: tuple[Tensor, Tensor] | None = None) -> tuple[Callable, list[Callable], Callable]:
+        """As `AttentionTransformer.parts` says."""
+        if not self.slopes or weights is not None:
+            return super().parts(weights=weights)
+        return self.embed, self._layers(attention_layer), self.read_out
+
+    def answering_parts(self, **around) -> tuple[Callable, list[Callable], Callable]:
+        """As `InContextTransformer.answering_parts` says; with slopes the attention is fused."""
+        if not self.slopes or around:
+            return self.parts(**around)
+        return self.embed, self._layers(lambda *arguments: (fused_layer(*arguments), None)), self.read_out
+
+    def _layers(self, attend: Callable) -> list[Callable]:
+        """The layers of a model with slopes, whose matrices are assembled once the length is known."""
+        at = cache(self.weights)  # all layers of a prompt are asked at one length
+
+        def layer(z: Tensor, n_context: int, level: int):
+            m, v = at(n_context)
+            return attend(z, n_context, m[level], v[level])
+
+        return [partial(layer, level=level) for level in range(self.depth)]
+
+    def _full(self, part: Tensor) -> Tensor:
+        """The kept coordinates among all six, zeros in the others."""
+        return part.new_zeros(*part.shape[:2], len(COORDINATES), *part.shape[3:]).index_copy(2, self.kept, part)
+
+    def _assembled(self, part: Tensor) -> Tensor:
+        matrices = assemble(part.movedim(2, -1), self.n_features, self.n_classes)
         if self.copies == 1:
-            return m, v
-        return tuple(
-            part.transpose(-3, -2).flatten(-4, -3).flatten(-2) for part in (m, v)
-        )  # a, b, i, j -> (a i), (b j)
+            return matrices
+        return matrices.transpose(-3, -2).flatten(-4, -3).flatten(-2)  # a, b, i, j -> (a i), (b j)
 
     def at(self, n_features: int, n_classes: int, *, share: bool = False) -> "EquivariantTransformer":
         """The same scalars for d features and K classes; see `resized`. Itself where it reads those."""
@@ -418,6 +489,16 @@ class EquivariantTransformer(AttentionTransformer):
         other = copy.copy(self) if share else copy.deepcopy(self)
         other.n_features, other.n_classes = n_features, n_classes
         return other
+
+
+def length_factor(length: float) -> float:
+    r"""What a slope is multiplied by: :math:`\tfrac12 \log(n / 64)`, 0 at 64 context points and 1 at 473.
+
+    Example:
+        >>> length_factor(64)
+        0.0
+    """
+    return math.log(length / LENGTH) / 2
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -8,6 +8,7 @@ from importlib import metadata
 import torch
 
 from icl_nb.evaluation.scores import evaluate
+from icl_nb.interpret.imitation import descent_table, write_table
 from icl_nb.interpret.lens import Lens, follow
 from icl_nb.models.attention import InContextTransformer
 from icl_nb.models.files import KINDS
@@ -29,6 +30,7 @@ class Recipe:
         task: what it is trained on. It is evaluated on the same, or at the size of chapter 1 where that was mixed.
         start: the shipped checkpoint whose weights it starts from; from random ones where there is none.
         teacher: the shipped ordinary transformer whose answers it follows, layer by layer, instead of the labels.
+        written: keyword arguments of `descent_table`, whose scalars it starts from.
     """
 
     kind: str
@@ -37,6 +39,7 @@ class Recipe:
     task: LinearTask | MixedTask = field(default_factory=LinearTask)
     start: str | None = None
     teacher: str | None = None
+    written: dict | None = None
 
     part = 1  # of the book
 
@@ -54,7 +57,10 @@ class Recipe:
         goal = self.task if isinstance(self.task, LinearTask) else LinearTask()
         model = KINDS[self.kind](goal.n_features, goal.n_classes, **self.model)
         if self.start:
-            model.load_state_dict(parent(self.start).state_dict())
+            # What the parent lacks, slopes, stays as it starts.
+            model.load_state_dict(model.state_dict() | parent(self.start).state_dict())
+        if self.written:
+            write_table(model, descent_table(**self.written))
         residual, broken = {}, {}
         trial = goal.sample(64, seed=1, n_queries=4)
 
@@ -166,6 +172,10 @@ _ORDINARY = {
 }
 
 
+# A memory that starts as six steps of gradient descent, written by hand (chapter 5).
+IMITATION = {"steps": 6, "rate": 8.0, "sharp": 10.0}
+
+
 RECIPES: dict[str, Recipe] = (
     {
         # Chapter 3: the best with all twelve coordinates. Chapter 5: the best with four, a recursion of 144 scalars.
@@ -191,6 +201,14 @@ RECIPES: dict[str, Recipe] = (
     | {f"{name}-{seed}": recipe for name, family in _FAMILIES.items() for seed, recipe in enumerate(family)}
     | _FRONTIER
     | _ORDINARY
+    | {
+        "imitation": Recipe(
+            "equivariant",
+            {"depth": 12, "heads": 3, "scalars": 4, "copies": 3},
+            {"steps": 1000, "learning_rate": 2e-3, "seed": 0},
+            written=IMITATION,
+        )
+    }
 )
 
 
