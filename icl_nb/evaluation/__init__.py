@@ -12,7 +12,9 @@ __getattr__, __dir__, __all__ = exports(
             "SEMI_SUPERVISED",
             "baseline_predict",
             "best_logistic",
+            "descent_path",
             "logistic_predict",
+            "newton_path",
             "semi_supervised_predict",
         ],
         "oracle": [
@@ -30,6 +32,7 @@ __getattr__, __dir__, __all__ = exports(
         "scores": [
             "Comparison",
             "LEAST_PROBABILITY",
+            "Measured",
             "Predictor",
             "Report",
             "compare",

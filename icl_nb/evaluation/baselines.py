@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from torch import Tensor
 
-from icl_nb.checks import check_positive
+from icl_nb.checks import check_count, check_positive
 from icl_nb.tasks.batch import UNLABELLED, Batch
 
 SEMI_SUPERVISED = ("spreading", "self-training", "mixture")
@@ -56,9 +56,7 @@ def logistic_predict(batch: Batch, C: float = 10.0) -> Tensor:
         True
     """
     check_positive("C", C)
-    x, labels = batch.context_x.double(), batch.context_y
-    y = torch.nn.functional.one_hot(labels.clamp(min=0), batch.n_classes).double()
-    y = y * (labels != UNLABELLED)[..., None]  # (B, n, K); a row of zeros has no say
+    x, y, queries = _softmax_regression(batch)
     counts = y.sum(1)  # (B, K)
     present = counts > 0
     # Two classes: scikit-learn penalises the difference of the rows as one row, which is twice as much.
@@ -87,7 +85,7 @@ def logistic_predict(batch: Batch, C: float = 10.0) -> Tensor:
                 break
             length = torch.where(enough, length, length / 2)
         w, current = w - length[:, None, None] * step, after
-    return (batch.query_x.double() / x_max @ w.mT + absent).softmax(-1).to(batch.x)
+    return (queries / x_max @ w.mT + absent).softmax(-1).to(batch.x)
 
 
 def best_logistic(batch: Batch, penalties: Sequence[float] = PENALTIES) -> tuple[float, Tensor]:
@@ -110,6 +108,97 @@ def best_logistic(batch: Batch, penalties: Sequence[float] = PENALTIES) -> tuple
     fits = {C: logistic_predict(batch, C) for C in penalties}
     best = max(fits, key=lambda C: (fits[C].argmax(-1) == batch.query_y).double().mean().item())
     return best, fits[best]
+
+
+def descent_path(batch: Batch, steps: int, rate: float, *, decay: float = 0.0, normalised: bool = False) -> Tensor:
+    r"""Gradient descent on softmax regression, all contexts at once: what it answers after each step.
+
+    .. math:: W_{t+1} = W_t + \eta\, t^{-\kappa} G_t, \qquad
+        G_t = \frac1n \sum_{j\ \text{labelled}} (e_{y_j} - \mathrm{softmax}(W_t x_j))\, x_j^T, \qquad W_1 = 0
+
+    without intercept or penalty; where it is normalised G has unit length (Frobenius norm).
+
+    Arguments:
+        batch: the tasks; unlabelled points are left out.
+        steps: L
+        rate: eta, the length of the first step.
+        decay: kappa, 0 or more; 0 keeps all steps alike.
+        normalised: whether only the direction of the gradient counts.
+
+    Returns:
+        logits of the queries before and after each step, `(L + 1, B, q, K)`, float64.
+
+    Raises:
+        ValueError: fewer than 1 step, a rate that is not positive, or a negative decay.
+
+    Source: textbook.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> batch = LinearTask().sample(200, n_queries=20)
+        >>> path = descent_path(batch, 8, 8.0)
+        >>> hits = (path.argmax(-1) == batch.query_y).double().mean((1, 2))
+        >>> [round(share, 1) for share in hits.tolist()[1::7]]
+        [0.8, 0.9]
+    """
+    check_count("steps", steps, 1)
+    check_positive("rate", rate)
+    check_positive("decay", decay, zero=True)
+    x, y, queries = _softmax_regression(batch)
+    w, path = x.new_zeros(len(x), batch.n_classes, x.shape[2]), []
+    for t in range(1, steps + 1):
+        path.append(queries @ w.mT)
+        p = (x @ w.mT).softmax(-1) * y.sum(-1, keepdim=True)  # 0 for unlabelled points
+        gradient = (y - p).mT @ x / y.sum((1, 2))[:, None, None]
+        if normalised:
+            size = torch.linalg.vector_norm(gradient, dim=(1, 2), keepdim=True)
+            gradient = gradient / size.clamp(min=torch.finfo(x.dtype).tiny)
+        w = w + rate * t**-decay * gradient
+    return torch.stack([*path, queries @ w.mT])
+
+
+def newton_path(batch: Batch, steps: int, C: float = 10.0) -> Tensor:
+    r"""Newton's method on softmax regression with a penalty, full steps from 0: what it answers after each step.
+
+    .. math:: \min_W \; \tfrac12 \|W\|^2 - C \sum_{j\ \text{labelled}} \log \mathrm{softmax}(W x_j)_{y_j}
+
+    Arguments:
+        batch: the tasks; unlabelled points are left out.
+        steps: L
+        C: inverse penalty, positive.
+
+    Returns:
+        logits of the queries before and after each step, `(L + 1, B, q, K)`, float64.
+
+    Raises:
+        ValueError: fewer than 1 step, or C not positive.
+
+    Source: textbook.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> batch = LinearTask().sample(10)
+        >>> path = newton_path(batch, 12)
+        >>> path.shape, bool((path[-1] - path[-2]).abs().max() < 1e-6)
+        (torch.Size([13, 10, 1, 3]), True)
+    """
+    check_count("steps", steps, 1)
+    check_positive("C", C)
+    x, y, queries = _softmax_regression(batch)
+    w, path = x.new_zeros(len(x), batch.n_classes, x.shape[2]), []
+    for _ in range(steps):
+        path.append(queries @ w.mT)
+        p = (x @ w.mT).softmax(-1) * y.sum(-1, keepdim=True)
+        gradient = (p - y).mT @ x + w / C
+        w = w - torch.linalg.solve(_hessian(x, p, x.new_tensor(1 / C)), gradient.flatten(1)).view_as(w)
+    return torch.stack([*path, queries @ w.mT])
+
+
+def _softmax_regression(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Points `(B, n, d)`, labels `(B, n, K)` with a row of zeros for an unlabelled one, queries; float64."""
+    labels = batch.context_y
+    y = torch.nn.functional.one_hot(labels.clamp(min=0), batch.n_classes).double()
+    return batch.context_x.double(), y * (labels != UNLABELLED)[..., None], batch.query_x.double()
 
 
 def semi_supervised_predict(batch: Batch, name: str, **options) -> Tensor:

@@ -1,7 +1,9 @@
 """Scores of predictors and comparisons between them, with standard errors that know which queries share a context."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -251,7 +253,25 @@ def _by_query(logits: Tensor, batch: Batch) -> Tensor:  # (B, q, K), float64
     return logits.reshape(expected).double()
 
 
-def mean_and_error(values: Tensor) -> tuple[float, float]:
+class Measured(NamedTuple):
+    """A number and its standard error, which prints as such.
+
+    Example:
+        >>> value = Measured(-0.0123, 0.0045)
+        >>> f"{value:.3f}", f"{value:+.2f}", f"{100 * value.mean:.1f}"
+        ('-0.012 (0.004)', '-0.01 (0.00)', '-1.2')
+    """
+
+    mean: float
+    error: float
+
+    def __format__(self, spec: str) -> str:
+        """The mean by the given format, and the error in brackets by the same without a sign or a width."""
+        plain = re.sub(r"^[+ ]?\d*", "", spec)
+        return f"{format(self.mean, spec)} ({format(self.error, plain)})"
+
+
+def mean_and_error(values: Tensor) -> Measured:
     r"""Mean of one number a task, and its standard error, :math:`\sqrt{\sum_b (v_b - \bar v)^2 / (B (B - 1))}`.
 
     Arguments:
@@ -264,12 +284,12 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 
     Example:
         >>> mean_and_error(Tensor([1, 3]))
-        (2.0, 1.0)
+        Measured(mean=2.0, error=1.0)
     """
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values have shape {tuple(values.shape)}; a standard error needs (B,) with B of at least 2")
     values = values.double()
-    return values.mean().item(), (values.std() / len(values) ** 0.5).item()
+    return Measured(values.mean().item(), (values.std() / len(values) ** 0.5).item())
 
 
 def hits(scores: Tensor, batch: Batch) -> Tensor:

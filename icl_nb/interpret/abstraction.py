@@ -225,20 +225,20 @@ def abstract(model: InContextTransformer, batch: Batch, *, decimals: int = 2, n_
 
 
 PHASES = {
-    "P": lambda alpha, beta, gamma, delta: alpha < 0 < gamma and beta > 0,  # pull: to one's own class
-    "R": lambda alpha, beta, gamma, delta: gamma < -0.1 and alpha > 0,  # repel: away from what looks alike
-    "O": lambda alpha, beta, gamma, delta: abs(gamma) <= 0.1 and delta > 0.2,  # read-out: labels move alone
+    "W": lambda alpha, beta, gamma, delta: gamma < -0.1 and alpha > 0,  # whiten: away from what looks alike
+    "G": lambda alpha, beta, gamma, delta: alpha < 0 < gamma and beta > 0,  # gather: to one's own class
+    "R": lambda alpha, beta, gamma, delta: abs(gamma) <= 0.1 and delta > 0.2,  # read: labels move alone
 }
 
 
 def sign_phases(recursion: Recursion) -> str:
     r"""A letter for each layer of a table of one head, by the signs of its scalars.
 
-    .. math:: \text{P}: \alpha < 0 < \gamma,\ \beta > 0 \qquad \text{R}: \gamma < -0.1,\ \alpha > 0 \qquad
-        \text{O}: |\gamma| \le 0.1,\ \delta > 0.2
+    .. math:: \text{W}: \gamma < -0.1,\ \alpha > 0 \qquad \text{G}: \alpha < 0 < \gamma,\ \beta > 0 \qquad
+        \text{R}: |\gamma| \le 0.1,\ \delta > 0.2
 
-    P pulls points to their class, R repels them from what looks alike, O reads out; a dot stands for none of these.
-    The last gamma is idle and counts as 0.
+    W whitens, moving points away from what looks alike, G gathers them by class, R reads labels out; a dot stands for
+    none of these. The last gamma is idle and counts as 0.
 
     Arguments:
         recursion: with one head a layer.
@@ -251,13 +251,43 @@ def sign_phases(recursion: Recursion) -> str:
     Example:
         >>> from icl_nb import load
         >>> sign_phases(Recursion.from_model(load("four-2")))
-        'RRRPPROO'
+        'WWWGGWRR'
     """
     if recursion.table.ndim != 2 or recursion.table.shape[1] != 1:
         raise ValueError(f"the table is {recursion.table.shape}; phases are told of one head a layer, (L, 1)")
     rows = np.stack([recursion.table[name][:, 0] for name in SCALARS], -1)
     rows[-1, SCALARS.index("gamma")] = 0
     return "".join(next((letter for letter, rule in PHASES.items() if rule(*row)), "·") for row in rows)
+
+
+def phases(recursion: Recursion) -> dict[str, slice]:
+    r"""The layers of each phase of a table of one head, "whiten", "gather" and "read", by its gamma alone.
+
+    .. math:: \text{gather} = \{t_1, \dots, t_2\}, \qquad t_1 = \min \{t : \gamma_t > 0.3\}, \quad
+        t_2 = \max \{t : \gamma_t > 0.3\}
+
+    What comes before is whitening, what comes after is reading.
+
+    Arguments:
+        recursion: with one head a layer.
+
+    Raises:
+        ValueError: several heads or copies, or no gamma above 0.3.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb import load
+        >>> phases(Recursion.from_model(load("four-4")))
+        {'whiten': slice(0, 3, None), 'gather': slice(3, 5, None), 'read': slice(5, 8, None)}
+    """
+    if recursion.table.alpha.ndim != 2 or recursion.table.shape[1] != 1:
+        raise ValueError(f"{recursion!r} has several heads or copies; phases are told of one head a layer")
+    pulls = np.flatnonzero(recursion.table.gamma[:, 0] > 0.3)
+    if not len(pulls):
+        raise ValueError("no layer has gamma > 0.3, so that none gathers; phases are those of trained tables")
+    first, after = int(pulls[0]), int(pulls[-1]) + 1
+    return {"whiten": slice(0, first), "gather": slice(first, after), "read": slice(after, len(recursion.table))}
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> Tensor:  # (L, H, D, D) each -> (L,)

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from icl_nb.evaluation.scores import compare, predict, score
-from icl_nb.interpret.abstraction import abstract, four_scalar_model, rounded_model, sign_phases
+from icl_nb.interpret.abstraction import abstract, four_scalar_model, phases, rounded_model, sign_phases
 from icl_nb.interpret.gauge import (
     align,
     canonical,
@@ -535,14 +535,23 @@ def table_of(rows):
 
 def test_phases_follow_the_signs():
     rows = {
-        "P": (-1.0, 1.0, 1.0, -3.0),  # alpha, beta, gamma, delta
-        "R": (1.0, -1.0, -0.2, 3.0),
-        "O": (-1.0, 1.0, -0.05, 0.3),
+        "G": (-1.0, 1.0, 1.0, -3.0),  # alpha, beta, gamma, delta
+        "W": (1.0, -1.0, -0.2, 3.0),
+        "R": (-1.0, 1.0, -0.05, 0.3),
         "·": (1.0, 1.0, 1.0, 1.0),
     }
-    assert sign_phases(table_of([*rows.values(), rows["·"]])) == "PRO·O"  # the last gamma counts as 0
-    assert sign_phases(table_of([rows["R"], rows["R"]])) == "RO"
-    assert sign_phases(table_of([(-1.0, -1.0, 1.0, 1.0), (*rows["P"][:3], 0.1)])) == "··"
+    assert sign_phases(table_of([*rows.values(), rows["·"]])) == "GWR·R"  # the last gamma counts as 0
+    assert sign_phases(table_of([rows["W"], rows["W"]])) == "WR"
+    assert sign_phases(table_of([(-1.0, -1.0, 1.0, 1.0), (*rows["G"][:3], 0.1)])) == "··"
+
+
+def test_stretches_of_phases_follow_gamma():
+    table = table_of([(1.0, 1.0, gamma, 1.0) for gamma in (-1.0, 0.3, 0.31, -1.0, 0.5, 0.0)])
+    assert phases(table) == {"whiten": slice(0, 2), "gather": slice(2, 5), "read": slice(5, 6)}
+    with pytest.raises(ValueError, match="none gathers"):
+        phases(table.replace(gamma=0.3))
+    with pytest.raises(ValueError, match="several heads"):
+        phases(random_recursion(heads=2))
 
 
 def test_phases_and_maps_are_refused_where_they_mean_nothing():
