@@ -7,12 +7,13 @@ depend on the basis.
 Letters: B tasks, n context points, q queries, d features, K classes, L layers, H heads, m copies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import softmax
 
+from icl_nb.checks import check_count, check_seed
 from icl_nb.interpret.rivals import RIVALS, Rival, r_squared, walk
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks.batch import Batch
@@ -164,6 +165,103 @@ def knowledge(recursion: Recursion, batch: Batch, *, strangers: bool = False) ->
         copies, twin = list(np.moveaxis(blocks[level], -2, 0)), answer[level]
         rows.append([linear_r2(given, copies), linear_r2(twin, [given]), linear_r2(twin, [given, *copies])])
     return Knowledge(*np.array(rows).T)
+
+
+CONTENTS = ("label", "neighbour", "stranger")
+
+
+def overwrite(
+    recursion: Recursion,
+    batch: Batch,
+    levels: Iterable[int],
+    content: str = "label",
+    *,
+    turned: bool = False,
+    seed: int = 0,
+) -> np.ndarray:
+    r"""Logits of a recursion whose context points lose what they hold beside their given label.
+
+    After each of some layers the label copies of context point j become
+
+    .. math:: u_j^a \leftarrow \theta_a y_j + r^a, \qquad \theta_a y_j \approx u_j^a,
+
+    :math:`\theta` by least squares, and r either 0 or what another point of the same label holds beside its own. Points
+    and queries go on from there by the recursion. No basis of the copies is singled out.
+
+    Arguments:
+        recursion: with or without a memory.
+        batch: labelled tasks.
+        levels: numbers of layers done, 1 to L - 1, after each of which the points are overwritten.
+        content: "label" leaves the label alone, r = 0; "neighbour" takes r from points of the same task, "stranger"
+            from points of the whole batch, each point giving it to one other.
+        turned: a control of equal size. The change is made not as it is, but turned by a rotation (or reflection) of
+            the space of the classes, for each point another one and for all its copies the same.
+        seed: who gives to whom, and the rotations.
+
+    Returns:
+        `(B, q, K)`.
+
+    Raises:
+        ValueError: a level is none of 1 to L - 1, no such content, or a point is unlabelled.
+
+    Source: own; an interchange intervention, Geiger et al. (2021), arXiv 2106.02997.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> recursion = Recursion({"alpha": [[1.0], [1.0]], "beta": 0.0, "gamma": 0.0, "delta": [[0.0], [1.0]]})
+        >>> batch = LinearTask().sample(10, n_queries=2)
+        >>> change = overwrite(recursion, batch, [1]) - recursion(batch.x, batch.context_y)
+        >>> bool(np.abs(change).max() < 1e-9)  # after a layer that moves no label there is nothing else to lose
+        True
+    """
+    rng, depth = np.random.default_rng(check_seed(seed)), len(recursion.table)
+    levels = {check_count("a level", level, 1) for level in levels}
+    if levels and max(levels) >= depth:
+        raise ValueError(f"levels go up to {max(levels)}; after {depth} layers nobody reads the context any more")
+    if content not in CONTENTS:
+        raise ValueError(f"content={content!r}; it must be one of {CONTENTS}")
+    y = batch.context_y.cpu().numpy()
+    if (y < 0).any():
+        raise ValueError("a point is unlabelled; there is no label that it could be left with")
+    clean, n = recursion.trajectory(batch.x.cpu(), y), y.shape[1]
+    first = min(levels, default=depth)
+    x, u = clean.x[first], clean.u[first]
+    for level, layer in enumerate(recursion.at_length(n).table[first:], first):
+        if level in levels:
+            u = u.copy()
+            usual, now, given = (_with_copies(part[:, :n], recursion) for part in (clean.u[level], u, clean.u[0]))
+            label = np.einsum("bjak,bjk->a", usual, given[:, :, 0])[:, None] * given[:, :, :1] / (given**2).sum()
+            change = _exchanged(now - label, y, content, rng) - (now - label)
+            if turned:
+                change = change @ _rotations(change.shape[:2], change.shape[-1], rng)
+            u[:, :n] = (now + change).reshape(u[:, :n].shape)
+        x, u, _ = recursion.step(layer, x, u, n)
+    return recursion.read_out(u[:, n:])
+
+
+def _with_copies(u: np.ndarray, recursion: Recursion) -> np.ndarray:  # (B, n, m, K), of a recursion of either kind
+    return u if recursion.table.alpha.ndim == 4 else u[:, :, None]
+
+
+def _exchanged(rest: np.ndarray, y: np.ndarray, content: str, rng: np.random.Generator) -> np.ndarray:
+    """The same numbers `(B, n, m, K)`, each with another point of its label in its task, or in all; or none at all."""
+    if content == "label":
+        return np.zeros_like(rest)
+    group = y if content == "stranger" else y + (y.max() + 1) * np.arange(len(y))[:, None]
+    takes = np.empty(group.size, dtype=int)
+    takes[np.argsort(group, axis=None, kind="stable")] = np.lexsort((rng.random(group.size), group.ravel()))
+    return rest.reshape(group.size, *rest.shape[2:])[takes].reshape(rest.shape)
+
+
+def _rotations(shape: tuple[int, int], k: int, rng: np.random.Generator) -> np.ndarray:
+    """Random orthogonal matrices of the K-dimensional space that keep a sum of zero, `(*shape, K, K)`."""
+    q, r = np.linalg.qr(rng.normal(size=(*shape, k - 1, k - 1)))
+    q *= np.sign(np.diagonal(r, axis1=-2, axis2=-1))[..., None, :]  # so that none is more likely than another
+    basis = np.zeros((k, k - 1))  # of the vectors whose entries sum to 0
+    for c in range(k - 1):
+        basis[: c + 1, c], basis[c + 1, c] = 1, -(c + 1)
+    basis /= np.linalg.norm(basis, axis=0)
+    return basis @ q @ basis.T
 
 
 def explain_answer(

@@ -11,6 +11,8 @@ Letters: B tasks, N = n + q points, d features, K classes, D width of the stream
 """
 
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from icl_nb.checks import check_count, check_seed
 from icl_nb.descent import descend
 from icl_nb.interpret.rivals import Rival, r_squared, walk
 from icl_nb.models.attention import EquivariantTransformer, InContextTransformer
+from icl_nb.models.ordinary import OrdinaryTransformer
 from icl_nb.models.training import History
 from icl_nb.tasks.batch import Batch
 from icl_nb.tasks.linear import LinearTask
@@ -298,6 +301,84 @@ def carried(model: InContextTransformer, batch: Batch, moved: Batch, *, then: Ba
             guess, truth = _with_ones(guess) @ matrix, last[0][half:]
         scores.append(r_squared(truth - truth.mean((0, 1)), guess - truth.mean((0, 1))))
     return np.array(scores)
+
+
+class Imitation(NamedTuple):
+    """An MLP as a linear map of named quantities, on tasks that the map was not fitted to.
+
+    Arguments:
+        context: explained variance of what the MLP adds to context points, about its mean.
+        queries: the same of what it adds to queries.
+        logits: answers of the network with the map in its place, `(B, q, K)`.
+    """
+
+    context: float
+    queries: float
+    logits: Tensor
+
+
+@torch.no_grad()
+def imitate_mlp(
+    model: OrdinaryTransformer,
+    fit: Batch,
+    batch: Batch,
+    columns: Callable[[Batch, Tensor], Tensor],
+    *,
+    level: int = 0,
+) -> Imitation:
+    r"""Put a linear map of named quantities in the place of an MLP.
+
+    .. math:: W_2\, \mathrm{gelu}(W_1 \hat z_i + b_1) + b_2 \approx C\, \phi_i + c
+
+    by least squares, one map for context points and one for queries.
+
+    Arguments:
+        model: whose MLP.
+        fit: tasks to fit the maps on.
+        batch: tasks for the score and the answers.
+        columns: gives the quantities :math:`\phi`, `(B, N, c)`, from a batch and the stream that the MLP reads,
+            `(B, N, D)`. With c = 0 the MLP becomes a constant: the baseline.
+        level: of which layer.
+
+    Raises:
+        ValueError: there is no such layer, or the quantities have another shape or are too many to fit.
+
+    Source: own.
+
+    Example:
+        >>> task, model = LinearTask(), OrdinaryTransformer(depth=2)
+        >>> found = imitate_mlp(model, task.sample(20), task.sample(9, seed=1), lambda batch, z: z[..., :0])
+        >>> abs(found.context) < 0.1, found.logits.shape
+        (True, torch.Size([9, 1, 3]))
+    """
+    if check_count("level", level, 0) >= model.depth:
+        raise ValueError(f"level={level}; the model has layers 0 to {model.depth - 1}")
+    maps, n = [], batch.context_y.shape[1]
+    parts = slice(0, n), slice(n, None)
+    for tasks in (fit, batch):
+        z = model.embed(tasks.x.to(model.dtype), tasks.context_y)
+        for before in range(level):
+            z, _ = model.layer(before, z, n)
+        z = z + model.layers[level].attend(z, n)[0]
+        added, phi = model.layers[level].think(z), columns(tasks, z)
+        if phi.shape[:2] != z.shape[:2] or phi.ndim != 3:
+            raise ValueError(f"columns have shape {tuple(phi.shape)}; they must be {(*z.shape[:2], 'c')}")
+        phi = torch.cat([phi.to(z.dtype), torch.ones_like(z[..., :1])], -1)
+        if not maps:
+            if min(phi[:, part].shape[:2].numel() for part in parts) < 2 * phi.shape[-1]:
+                raise ValueError(f"{len(fit)} tasks are too few for {phi.shape[-1]} unknowns")
+            for part in parts:
+                ours, theirs = phi[:, part].flatten(0, 1), added[:, part].flatten(0, 1)
+                maps.append(torch.linalg.lstsq(ours, theirs, driver="gelsd").solution)
+    guess = torch.cat([phi[:, part] @ solution for part, solution in zip(parts, maps, strict=True)], 1)
+    scores = []
+    for part in parts:
+        mean = added[:, part].mean((0, 1))
+        scores.append(float(r_squared((added[:, part] - mean).numpy(), (guess[:, part] - mean).numpy())))
+    z = z + guess
+    for after in range(level + 1, model.depth):
+        z, _ = model.layer(after, z, n)
+    return Imitation(*scores, model.read_out(z[:, n:]))
 
 
 def _with_ones(z: np.ndarray) -> np.ndarray:

@@ -6,7 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icl_nb.interpret.knowledge import answer_first, change_basis, explain_answer, knowledge, linear_r2
+from icl_nb.interpret.knowledge import (
+    _exchanged,
+    _rotations,
+    answer_first,
+    change_basis,
+    explain_answer,
+    knowledge,
+    linear_r2,
+    overwrite,
+)
 from icl_nb.interpret.rivals import RIVALS
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks.linear import LinearTask
@@ -102,6 +111,83 @@ def test_rivals_explain_what_they_are_and_not_what_they_are_not():
     padded, _ = explain_answer(Recursion(matrices), batch, few)
     for name, row in r2.items():
         assert np.abs(row - padded[name]).max() <= 1e-6
+
+
+def test_overwriting_by_hand():
+    """Point by point, as the formula says."""
+    recursion, batch = build(copies=2, depth=3), draw()
+    x, u, n = recursion.embed(batch.x, batch.context_y)
+    given, clean = u[:, :n, 0].copy(), recursion.trajectory(batch.x, batch.context_y).u
+    for level, layer in enumerate(recursion.table):
+        if level in (1, 2):
+            for a in range(2):
+                pairs = [(clean[level, b, j, a], given[b, j]) for b in range(6) for j in range(n)]
+                theta = sum(block @ label for block, label in pairs) / sum(label @ label for _, label in pairs)
+                for b in range(6):
+                    for j in range(n):
+                        u[b, j, a] = theta * given[b, j]
+        x, u, _ = recursion.step(layer, x, u, n)
+    assert np.abs(overwrite(recursion, batch, [1, 2]) - recursion.read_out(u[:, n:])).max() <= 1e-12
+    assert np.abs(overwrite(recursion, batch, []) - recursion(batch.x, batch.context_y)).max() <= 1e-12
+    assert np.abs(overwrite(recursion, batch, [2]) - recursion.read_out(u[:, n:])).max() > 1e-3
+
+
+@pytest.mark.parametrize("content", ["label", "neighbour", "stranger"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_overwriting_tells_what_is_used_from_what_is_not(content, turned):
+    """The second layer moves labels by what the first has left at the points, or by the given label alone."""
+    batch = draw(20)
+    moves = {"alpha": 0.5, "beta": 0.0, "gamma": 0.0}
+    uses = Recursion(moves | {"delta": [[1.0], [1.0]]})
+    blind = Recursion(moves | {"delta": [[0.0], [1.0]]})
+    for recursion, changes in ((uses, True), (blind, False)):
+        change = overwrite(recursion, batch, [1], content, turned=turned) - recursion(batch.x, batch.context_y)
+        assert (np.abs(change).max() > 1e-3) == changes
+
+
+@given(seed=st.integers(0, 10**6), content=st.sampled_from(["label", "neighbour", "stranger"]), turned=st.booleans())
+def test_overwriting_does_not_depend_on_the_basis(seed, content, turned):
+    recursion, batch = build(seed=seed), draw(5, seed=seed)
+    rng = np.random.default_rng(seed)
+    other = change_basis(recursion, np.eye(3), np.eye(3) + np.triu(0.4 * rng.normal(size=(3, 3)), 1))
+    ours, theirs = (overwrite(part, batch, [1, 2], content, turned=turned, seed=seed) for part in (recursion, other))
+    assert np.abs(ours - theirs).max() <= 1e-7 * max(1, np.abs(ours).max())
+
+
+def test_who_gives_to_whom():
+    rng = np.random.default_rng(0)
+    y, rest = rng.integers(0, 3, (5, 8)), rng.normal(size=(5, 8, 2, 3))
+    near, far = (_exchanged(rest, y, content, rng) for content in ("neighbour", "stranger"))
+    assert not _exchanged(rest, y, "label", rng).any()
+    for label in range(3):
+        for b in range(5):
+            before, after = (np.sort(part[b, y[b] == label, 0, 0]) for part in (rest, near))
+            assert (before == after).all()
+        assert (np.sort(rest[y == label][:, 1, 2]) == np.sort(far[y == label][:, 1, 2])).all()
+    assert (near != rest).any() and (np.sort(far[0], 0) != np.sort(rest[0], 0)).any()
+
+
+@given(k=st.integers(2, 6), seed=st.integers(0, 10**6))
+def test_rotations_keep_lengths_and_sums(k, seed):
+    rng = np.random.default_rng(seed)
+    moves, turns = rng.normal(size=(3, 4, 2, k)), _rotations((3, 4), k, rng)
+    moves -= moves.mean(-1, keepdims=True)
+    after = moves @ turns
+    assert np.abs(after.sum(-1)).max() <= 1e-12
+    assert np.abs(after @ after.mT - moves @ moves.mT).max() <= 1e-12  # copies turn together
+    assert k == 2 or np.abs(after - moves).max() > 1e-3
+
+
+def test_what_cannot_be_overwritten():
+    recursion, batch = build(), draw()
+    for levels, message in (([3], "after 3 layers"), ([0], "a level=0"), ([True], "a level")):
+        with pytest.raises(ValueError, match=message):
+            overwrite(recursion, batch, levels)
+    with pytest.raises(ValueError, match="content='zeros'"):
+        overwrite(recursion, batch, [1], "zeros")
+    batch.y[0, 0] = -1
+    with pytest.raises(ValueError, match="unlabelled"):
+        overwrite(recursion, batch, [1])
 
 
 def test_refusals():

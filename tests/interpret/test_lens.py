@@ -14,6 +14,7 @@ from icl_nb.interpret.lens import (
     carried,
     centred,
     follow,
+    imitate_mlp,
     label_copies,
     path_r2,
     queries,
@@ -205,3 +206,53 @@ def test_the_last_read_out_becomes_the_scale():
 
     follow(student, Opposed(), LinearTask(8), steps=5, learning_rate=0.1, progress=False)
     assert student.scale < 5
+
+
+def test_an_mlp_that_is_linear_is_imitated():
+    """Far to the right of 0 a gelu is the identity, so that the MLP is linear in the normalised stream."""
+    model, fit, batch = build(), draw(30), draw(20, seed=1)
+    with torch.no_grad():
+        model.layers[1].up.bias += 100
+    normal = lambda _, z: torch.nn.functional.layer_norm(z, z.shape[-1:])  # noqa: E731
+    found = imitate_mlp(model, fit, batch, normal, level=1)
+    assert min(found[:2]) > 1 - 1e-9 and torch.allclose(found.logits, predict(model, batch), atol=1e-6)
+    # The other MLP is not linear, and quantities that have nothing to do with the task say nothing.
+    assert max(imitate_mlp(model, fit, batch, normal)[:2]) < 1 - 1e-6
+    noise = torch.Generator().manual_seed(0)
+    found = imitate_mlp(model, fit, batch, lambda _, z: torch.randn(*z.shape[:2], 2, generator=noise), level=1)
+    assert max(found[:2]) < 0.05 and not torch.allclose(found.logits, predict(model, batch), atol=1e-3)
+
+
+def test_an_imitation_by_hand():
+    """One map for the context and another for queries, a constant in each, and the layers after it as they are."""
+    model, fit, batch = build(), draw(20), draw(6, seed=1)
+    with torch.no_grad():
+        parts = []
+        for tasks in (fit, batch):
+            z = model.embed(tasks.x, tasks.context_y)
+            z = z + model.layers[0].attend(z, 12)[0]
+            parts.append((z, model.layers[0].think(z), torch.cat([tasks.x, torch.ones(*z.shape[:2], 1)], -1).double()))
+        (_, thought, phi), (z, truth, after) = parts
+        guess = torch.empty_like(truth)
+        for part in (slice(0, 12), slice(12, None)):
+            normal = phi[:, part].flatten(0, 1)
+            solution = torch.linalg.solve(normal.T @ normal, normal.T @ thought[:, part].flatten(0, 1))
+            guess[:, part] = after[:, part] @ solution
+        z, _ = model.layers[1](z + guess, 12)
+        logits = model.read_out(z[:, 12:])
+    found = imitate_mlp(model, fit, batch, lambda tasks, _: tasks.x)
+    assert torch.allclose(found.logits, logits, atol=1e-9)
+    about = truth[:, :12] - truth[:, :12].mean((0, 1))
+    assert found.context == pytest.approx(1 - ((truth - guess)[:, :12] ** 2).sum().item() / (about**2).sum().item())
+
+
+def test_what_cannot_be_imitated():
+    model, batch = build(), draw(20)
+    with pytest.raises(ValueError, match="layers 0 to 1"):
+        imitate_mlp(model, batch, batch, lambda tasks, _: tasks.x, level=2)
+    with pytest.raises(ValueError, match="level=-1"):
+        imitate_mlp(model, batch, batch, lambda tasks, _: tasks.x, level=-1)
+    with pytest.raises(ValueError, match="columns have shape"):
+        imitate_mlp(model, batch, batch, lambda tasks, _: tasks.x[:, 1:])
+    with pytest.raises(ValueError, match="too few"):
+        imitate_mlp(model, batch[:1], batch, lambda _, z: z)
