@@ -4,7 +4,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from icl_nb.figures.style import BLUE, CLASSES, COLOURS, GREEN, GREY, NAMES, ORANGE, PURPLE, VERMILION, points
+from icl_nb.figures.style import (
+    BLUE,
+    CLASSES,
+    COLOURS,
+    GREEN,
+    GREY,
+    MARKERS,
+    NAMES,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    points,
+)
 
 KINDS = {  # of methods, in the figure of chapter 5: colour and marker
     "recursion": (BLUE, "o"),
@@ -210,3 +222,24 @@ def attention_lines(ax: Axes, tokens, gaze) -> None:
 def panels(count: int, width: float, height: float, **options):
     """A figure of some panels side by side, `(figure, axes)`."""
     return plt.subplots(1, count, figsize=(width, height), **options)
+
+
+def drift(fig, x, found: dict) -> None:
+    """Points of the plane before a layer (left) and after it (right), a row for each labelling, with class means.
+
+    Arguments:
+        fig: to draw on.
+        x: points before, `(n, 2)`.
+        found: by name: labels `(n,)`, points after, and separation before and after.
+    """
+    axes = fig.subplots(len(found), 2, sharex=True, sharey=True)
+    for row, (name, (y, after, pair)) in zip(axes, found.items(), strict=True):
+        for ax, place, size, when in zip(row, (x, after), pair, ("before", "after"), strict=True):
+            points(ax, place, y, s=24)
+            centre = place.mean(0)
+            for c in np.unique(y):
+                mean = place[y == c].mean(0)
+                ax.plot(*np.stack([centre, mean]).T, color="black", linewidth=1.4, zorder=4)
+                ax.plot(*mean, marker=MARKERS[c], color=CLASSES[c], markeredgecolor="black", markersize=11, zorder=5)
+            ax.set(title=f"{name}, {when}: separation {size:.2f}", xticks=[0], yticks=[0])
+            ax.set(xticklabels=[], yticklabels=[])
