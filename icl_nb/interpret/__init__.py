@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = exports(
             "rounded_model",
             "sign_phases",
         ],
+        "account": ["Account", "account"],
         "gauge": [
             "CoordinateEffect",
             "I_D",

@@ -115,7 +115,7 @@ class Rung:
             "layer     M       V    attention  cos x  cos u    attention  cos x  cos u",
         ]
         for level, (m, v, *errors) in enumerate(zip(*(row.tolist() for row in rows), strict=True)):
-            lines.append(f"{level:5d}{m:8.3f}{v:8.3f}" + ("{:13.3f}{:7.3f}{:7.3f}" * 2).format(*errors))
+            lines.append(f"{level + 1:5d}{m:8.3f}{v:8.3f}" + ("{:13.3f}{:7.3f}{:7.3f}" * 2).format(*errors))
         return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ With class means :math:`\mu_c`, shares :math:`p_c` and the overall mean :math:`\
 .. math:: S_B = \sum_c p_c (\mu_c - \bar x)(\mu_c - \bar x)^T, \qquad
     S_W = \frac1n \sum_i (x_i - \mu_{y_i})(x_i - \mu_{y_i})^T
 
-T1 to T7 are the theorems of chapter 6. Letters: n context points, d features, K classes, L layers, H heads; `*` stands
+T1 to T8 are the theorems of chapter 6. Letters: n context points, d features, K classes, L layers, H heads; `*` stands
 for any leading axes, tasks for instance. Throughout, `x (*, n, d)` are points (label blocks serve as well), `y (*, n)`
 their classes in `0..K-1`, `n_classes` is K, and a `table` is that of a `Recursion`, or a mapping with the same names.
 Results are float64. Bad shapes, values that are not finite and labels outside `0..K-1` raise a ValueError. Source: own;
@@ -258,7 +258,7 @@ def label_only_attention(beta: ArrayLike, shares: ArrayLike) -> tuple[Array, Arr
 
 
 class Mixture(NamedTuple):
-    """A context as the mixture lemma, T4 and T6 see it: Gaussian classes with one covariance."""
+    """A context as the mixture lemma, T4 and T5 see it: Gaussian classes with one covariance."""
 
     means: Array  # (*, K, d)
     labels: Array  # label block of each class, (*, K, K)
@@ -267,7 +267,7 @@ class Mixture(NamedTuple):
 
 
 def attention_posterior(x: ArrayLike, u: ArrayLike, context: Mixture, alpha: float, beta: float) -> Array:
-    r"""T6: the attention that readers x `(*, m, d)` with labels u `(*, m, K)` pay to each class, `(*, m, K)`.
+    r"""T5: the attention that readers x `(*, m, d)` with labels u `(*, m, K)` pay to each class, `(*, m, K)`.
 
     .. math:: \pi_k = \mathrm{softmax}_k \bigl(
         \log p_k + \alpha \langle x, \mu_k \rangle + \beta \langle u, \bar u_k \rangle \bigr)
@@ -356,7 +356,7 @@ class ScalarPath(NamedTuple):
 def scalar_recursion(
     table: Table, n_classes: int, radius: float, label: float = 1.0, spread: ArrayLike = 0.0, query: tuple | None = None
 ) -> ScalarPath:
-    r"""T5: the recursion of K symmetric classes, with means :math:`r v_c` and labels :math:`\ell (e_c - 1/K)`.
+    r"""T6: the recursion of K symmetric classes, with means :math:`r v_c` and labels :math:`\ell (e_c - 1/K)`.
 
     .. math:: r \leftarrow r \bigl(1 + \textstyle\sum_h \gamma_h (\rho_h + \alpha_h \lambda)\bigr), \quad
         \ell \leftarrow \ell \bigl(1 + \textstyle\sum_h \delta_h \rho_h\bigr), \quad
@@ -395,7 +395,7 @@ def scalar_recursion(
 
 
 def label_average(scores: ArrayLike, alpha: float) -> Array:
-    r"""T7: the share of each class in T1's average of labels, `(*, K)`, where class vectors are orthonormal.
+    r"""T8: the share of each class in T1's average of labels, `(*, K)`, where class vectors are orthonormal.
 
     .. math:: P(\alpha s_c + \varepsilon_c \text{ is largest}) =
         \int \varphi(t) \prod_{k \ne c} \Phi\bigl(t + \alpha (s_c - s_k)\bigr)\, dt

@@ -408,7 +408,7 @@ def test_t3_fails_outside_its_assumptions():
     assert abs(ratios[0] - ratios[1]) > 0.01
 
 
-# T4 and T6, Gaussian classes
+# T4 and T5, Gaussian classes
 
 
 def random_mixture(rng, K, d, same_norm=False):
@@ -581,7 +581,7 @@ def test_t6_fails_for_unequal_norms_and_unequal_spreads():
     assert right[0] > 0.9 and true[0] < right[0] - 0.05
 
 
-# T5, the closed recursion
+# T6, the closed recursion
 
 
 def random_table(rng, depth, heads, alpha=1.0):
@@ -750,7 +750,7 @@ def test_t5_fails_for_unbalanced_classes_and_for_spread_with_alpha():
     assert 0.01 < closed - (means * v).sum() / (v**2).sum() < 0.04
 
 
-# T7, equal scores
+# T8, equal scores
 
 
 @quick
