@@ -56,6 +56,9 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
         # The page does not show them, and the view of a widget has a random name.
         if cell.cell_type == "code" and "remove-output" in cell.metadata.get("tags", ()):
             cell.outputs = []
+        for output in cell.get("outputs", ()):  # a picture that stands by itself needs no view either
+            if "text/html" in output.get("data", {}):
+                output.data.pop("application/vnd.jupyter.widget-view+json", None)
 
 
 def first_picture(path: Path) -> bytes:
