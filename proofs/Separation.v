@@ -10,6 +10,14 @@ Unset Printing Implicit Defensive.
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
 
+Lemma outer_term (R : comRingType) d (p q : R) (o b : 'cV[R]_d) :
+  p *: ((q *: o - b) *m (q *: o - b)^T)
+    = (p * q ^+ 2) *: (o *m o^T) - (p *: (q *: o)) *m b^T - b *m (p *: (q *: o))^T + p *: (b *m b^T).
+Proof.
+apply/matrixP => i j; rewrite !mxE !big_ord1 !mxE.
+by move: (o i 0) (b i 0) (o j 0) (b j 0) => a a' c c'; ring.
+Qed.
+
 (** ** A labelled sample, its means and its scatter *)
 
 Section Sample.
@@ -191,15 +199,14 @@ Proof. by move=> occ; rewrite {1}/offset T3_means // mean_moved opprD addrACA su
 
 Theorem T3_between : between x' y = \sum_c (share y c * g c ^+ 2) *: (offset x y c *m (offset x y c)^T) - b *m b^T.
 Proof.
-rewrite (eq_bigr (fun c => (share y c * g c ^+ 2) *: (offset x y c *m (offset x y c)^T)
+rewrite [LHS](eq_bigr (fun c => (share y c * g c ^+ 2) *: (offset x y c *m (offset x y c)^T)
     - (share y c *: (g c *: offset x y c)) *m b^T - b *m (share y c *: (g c *: offset x y c))^T
     + share y c *: (b *m b^T))) => [|c _].
-  rewrite big_split sumrB sumrB /= -mulmx_suml -mulmx_sumr -linear_sum -scaler_suml share_sum // scale1r.
-  by rewrite addrNK.
+  rewrite big_split sumrB sumrB /= -mulmx_suml -mulmx_sumr -linear_sum -scaler_suml /=.
+  by rewrite share_sum // scale1r addrNK.
 have [/T3_offsets ->|none] := boolP (occurs y c); last first.
   by rewrite /share (size_eq0 none) !mul0r !scale0r linear0 mul0mx mulmx0 !subr0 addr0.
-rewrite !linearB /= !mulmxBl !mulmxBr !linearZ /= -!scalemxAl -!scalemxAr !scalerBr !scalerA expr2.
-by rewrite opprB addrA mulrA.
+exact: outer_term.
 Qed.
 
 Section Bounds.
@@ -214,7 +221,7 @@ Proof. by rewrite mulmxA mxtrace_mulC trace_mx11. Qed.
 
 Lemma trace_between w z : \tr (P *m between w z) = \sum_c share z c * dot (offset w z c) (P *m offset w z c).
 Proof.
-by rewrite mulmx_sumr raddf_sum; apply: eq_bigr => c _; rewrite -scalemxAr mxtraceZ /= trace_outer.
+by rewrite mulmx_sumr raddf_sum /=; apply: eq_bigr => c _; rewrite -scalemxAr mxtraceZ trace_outer.
 Qed.
 
 Let form v := dot v (P *m v).
@@ -227,9 +234,9 @@ move=> m; rewrite (eq_bigr (fun c => share y c * form (v c) - share y c * dot (v
   by rewrite /form mulmxBr !dotBl !dotBr; move: (dot _ _) (dot _ _) (dot _ _) (dot _ _) => p q r s; ring.
 rewrite big_split !sumrB /= -mulr_suml share_sum // mul1r.
 have -> : \sum_c share y c * dot (v c) (P *m m) = form m.
-  by rewrite {2}/form /m dot_suml; apply: eq_bigr => c _; rewrite dotZl.
+  by rewrite /form {2}/m dot_suml; apply: eq_bigr => c _; rewrite dotZl.
 have -> : \sum_c share y c * dot m (P *m v c) = form m.
-  by rewrite {2}/form {3}/m mulmx_sumr dot_sumr; apply: eq_bigr => c _; rewrite -scalemxAr dotZr.
+  by rewrite /form {3}/m mulmx_sumr dot_sumr; apply: eq_bigr => c _; rewrite -scalemxAr dotZr.
 by rewrite addrNK.
 Qed.
 
@@ -240,10 +247,94 @@ have -> : \tr (P *m between x' y) = \sum_c share y c * form (g c *: offset x y c
   rewrite -form_spread trace_between; apply: eq_bigr => c _.
   have [/T3_offsets -> //|none] := boolP (occurs y c).
   by rewrite /share (size_eq0 none) !mul0r.
+have formZ a v : form (a *: v) = a ^+ 2 * form v by rewrite /form -scalemxAr dotZl dotZr mulrA.
 rewrite trace_between !mulr_sumr; apply/andP; split; last first.
-  rewrite ler_subl_addr ler_paddr ?P_ge0 // ler_sum // => c _.
-Abort.
+  rewrite ler_subl_addr ler_paddr ?P_ge0 // ler_sum // => c _; rewrite formZ mulrCA.
+  have [occ|none] := boolP (occurs y c); last by rewrite /share (size_eq0 none) !mul0r !mulr0.
+  have /andP [lo_g g_hi] := lo_hi occ.
+  have g0 := le_trans lo_ge0 lo_g.
+  apply: ler_wpmul2r; first by rewrite mulr_ge0 ?share_ge0 ?P_ge0.
+  by rewrite ler_sqr ?nnegrE // (le_trans g0).
+pose h c := g c - lo.
+have bE : b = \sum_c share y c *: (h c *: offset x y c).
+  have each c : share y c *: (h c *: offset x y c) = share y c *: (g c *: offset x y c) - lo *: (share y c *: offset x y c).
+    by rewrite /h scalerBl scalerBr; congr (_ - _); rewrite !scalerA mulrC.
+  by rewrite (eq_bigr _ (fun c _ => each c)) sumrB -scaler_sumr (offset_sum _ _ k) scaler0 subr0.
+have split c : share y c * form (g c *: offset x y c) = lo ^+ 2 * (share y c * form (offset x y c))
+    + 2%:R * lo * (share y c * (h c * form (offset x y c))) + share y c * form (h c *: offset x y c).
+  by rewrite !formZ /h; move: (g c) (share y c) (form _) => p q r; ring.
+rewrite (eq_bigr _ (fun c _ => split c)) !big_split /= -!addrA ler_addl addr_ge0 //.
+  apply: sumr_ge0 => c _.
+  have [occ|none] := boolP (occurs y c); last by rewrite /share (size_eq0 none) !mul0r mulr0.
+  have /andP [lo_g _] := lo_hi occ.
+  have h0 : 0 <= g c - lo by rewrite subr_ge0.
+  apply: mulr_ge0; first by rewrite mulr_ge0 ?ler0n.
+  by apply: mulr_ge0 (share_ge0 y c) _; apply: mulr_ge0 h0 (P_ge0 _).
+rewrite bE -form_spread; apply: sumr_ge0 => c _.
+by rewrite mulr_ge0 ?share_ge0 ?P_ge0.
+Qed.
 
 End Bounds.
+
+Lemma outer_ge0 (v w : 'cV[R]_d) : 0 <= dot w ((v *m v^T) *m w).
+Proof. by rewrite -mulmxA [v^T *m w]mx11_scalar -/(dot v w) mul_mx_scalar dotZr dotC -expr2 sqr_ge0. Qed.
+
+Lemma dot_trace (v : 'cV[R]_d) S : dot v (S *m v) = \tr ((v *m v^T) *m S).
+Proof. by rewrite -mulmxA mxtrace_mulC -mulmxA trace_mx11. Qed.
+
+Section Corollaries.
+
+Variables lo hi : R.
+Hypothesis lo_ge0 : 0 <= lo.
+Hypothesis lo_hi : forall c, occurs y c -> lo <= g c <= hi.
+
+Theorem T3_matrix_bounds :
+  loewner (lo ^+ 2 *: between x y) (between x' y) /\ loewner (between x' y) (hi ^+ 2 *: between x y).
+Proof.
+split=> v; rewrite !dot_trace -scalemxAr mxtraceZ;
+  by case/andP: (T3_bounds (outer_ge0 v) lo_ge0 lo_hi).
+Qed.
+
+Theorem T3_separation_bounds : lo ^+ 2 * separation x y <= separation x' y <= hi ^+ 2 * separation x y.
+Proof.
+have one_ge0 (v : 'cV[R]_d) : 0 <= dot v (1%:M *m v) by rewrite mul1mx dot_ge0.
+have := T3_bounds one_ge0 lo_ge0 lo_hi; rewrite !mul1mx => /andP [low high].
+have t0 : 0 <= \tr (within x y).
+  rewrite /within mxtraceZ mulr_ge0 ?invr_ge0 ?ler0n // raddf_sum sumr_ge0 // => i _ /=.
+  by rewrite -[X in \tr X]mul1mx trace_outer mul1mx dot_ge0.
+by rewrite /separation T3_within !mulrA !ler_wpmul2r ?invr_ge0.
+Qed.
+
+Theorem T3_fisher_bounds : within x y \in unitmx ->
+  lo ^+ 2 * fisher_ratio x y <= fisher_ratio x' y <= hi ^+ 2 * fisher_ratio x y.
+Proof.
+move=> inv; rewrite /fisher_ratio T3_within; apply: T3_bounds => // v.
+set W := within x y in inv *; set w := invmx W *m v.
+have -> : v = W *m w by rewrite mulmxA mulmxV // mul1mx.
+rewrite dotC /W /within -scalemxAl dotZr mulmx_suml dot_sumr mulr_ge0 ?invr_ge0 ?ler0n //.
+by apply: sumr_ge0 => i _; apply: outer_ge0.
+Qed.
+
+End Corollaries.
+
+(** 4. One factor for all classes that occur. *)
+Theorem T3_equal f : (forall c, occurs y c -> g c = f) ->
+  [/\ between x' y = f ^+ 2 *: between x y, separation x' y = f ^+ 2 * separation x y
+    & fisher_ratio x' y = f ^+ 2 * fisher_ratio x y].
+Proof.
+move=> gf.
+have SB : between x' y = f ^+ 2 *: between x y.
+  rewrite T3_between.
+  have -> : b = 0.
+    rewrite -[RHS](scaler0 _ f) -(offset_sum x y k) scaler_sumr; apply: eq_bigr => c _.
+    have [/gf ->|none] := boolP (occurs y c); first by rewrite !scalerA mulrC.
+    by rewrite /share (size_eq0 none) mul0r !scale0r scaler0.
+  rewrite mul0mx subr0 scaler_sumr; apply: eq_bigr => c _; rewrite scalerA.
+  have [/gf ->|none] := boolP (occurs y c); first by rewrite mulrC.
+  by rewrite /share (size_eq0 none) mul0r mul0r mulr0.
+split=> //; first by rewrite /separation T3_within SB mxtraceZ mulrA.
+by rewrite /fisher_ratio T3_within SB -scalemxAr mxtraceZ.
+Qed.
+
 End Layer.
 End Sample.
