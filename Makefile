@@ -84,7 +84,8 @@ checkpoints: env ## Retrain every checkpoint that ships
 	$(BIN)/icl-nb checkpoints --retrain --jobs $(JOBS)
 
 .PHONY: tables
-tables: env ## Repeat the benchmarks of chapter 11 (real tables, and all sizes: about 40 minutes)
+tables: env ## Repeat the benchmarks of chapters 5 (equal depth) and 11 (real tables, all sizes): about 45 minutes
+	$(BIN)/python -m icl_nb.shipped.depth
 	$(BIN)/python -m icl_nb.shipped.tables
 	$(BIN)/python -m icl_nb.shipped.regret
 
