@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 import icl_nb
 from icl_nb.checks import check_count, check_device
+from icl_nb.descent import join, leave, rank
 from icl_nb.evaluation.baselines import BASELINES, baseline_predict
 from icl_nb.evaluation.oracle import bayes_predict
 from icl_nb.evaluation.scores import LEAST_PROBABILITY, evaluate, predict, score
@@ -22,6 +23,8 @@ from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.models.files import SHIPPED, available, check_path, describe, load, save
 from icl_nb.models.ordinary import OrdinaryTransformer
 from icl_nb.models.training import SYMMETRIES, train
+from icl_nb.runs.engine import BACKENDS, take_shard
+from icl_nb.runs.sweep import sweep
 from icl_nb.shipped import retrain as checkpoints
 from icl_nb.tasks.linear import LinearTask
 
@@ -55,14 +58,23 @@ def run_train(options) -> list[dict]:
     if options.out is not None:
         check_path(options.out, writable=True)  # now, not after the training
     check_count("n_tasks", options.n_tasks, 2)
-    model = _build(options, options.depth, options.heads, options.seed)
-    task = _task(options)
-    history = train(model, task, **_training(options), seed=options.seed, progress=not options.json)
+    options.device = join(options.device)
+    try:
+        model = _build(options, options.depth, options.heads, options.seed)
+        task = _task(options)
+        keep = {"resume": options.resume, "every": options.every}
+        history = train(model, task, **_training(options), **keep, seed=options.seed, progress=not options.json)
+        if rank():
+            return []  # the first of the processes speaks for all
+    finally:
+        leave()
     report = evaluate(model, task, n_tasks=options.n_tasks)
     if options.out:
+        curves = {name: getattr(history, name) for name in ("loss", "accuracy", "learning_rate")}
         save(
             model,
             options.out,
+            curves,
             task=asdict(task),
             training=_training(options) | {"seed": options.seed},
             evaluation=asdict(report),
@@ -121,29 +133,31 @@ def run_bench(options) -> list[dict]:
 
 
 def run_sweep(options) -> list[dict]:
-    """Train every combination of depth, heads and seed; one row each, written as soon as it is there."""
+    """Train every combination of depth, heads and seed; one row each."""
     check_count("n_tasks", options.n_tasks, 2)
-    task, rows = _task(options), []
-    if options.out:
-        open(options.out, "a").close()  # now, not after the first training
     grid = list(itertools.product(options.depths, options.head_counts, options.seeds))
-    for depth, heads, seed in tqdm(grid, desc="sweep", disable=True if options.json else None):
-        model = _build(options, depth, heads, seed)
-        history = train(model, task, **_training(options), seed=seed, progress=False)
-        report = evaluate(model, task, n_tasks=options.n_tasks)
-        parameters = sum(p.numel() for p in model.parameters())
-        row = {
-            "depth": depth,
-            "heads": heads,
-            "seed": seed,
-            "parameters": parameters,
-            "seconds": round(history.seconds, 1),
-        }
-        rows.append(row | asdict(report))
-        if options.out:
-            with open(options.out, "a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
-    return rows
+    scalars = {} if options.scalars is None else {"scalars": options.scalars}
+    configurations = []
+    for depth, heads, seed in grid:
+        _build(options, depth, heads, seed)  # to be refused now, and in the words of the command
+        configurations.append(
+            {
+                "kind": options.kind,
+                "model": {"depth": depth, "heads": heads, "seed": seed} | scalars,
+                "task": asdict(_task(options)),
+                "training": _training(options) | {"seed": seed},
+                "n_tasks": options.n_tasks,
+                "device": options.device,
+            }
+        )
+    places = take_shard(list(range(len(grid))), options.shard)
+    results = sweep(
+        [configurations[place] for place in places], folder=options.out, **_engine(options), progress=not options.json
+    )
+    return [
+        {"depth": grid[place][0], "heads": grid[place][1], "seed": grid[place][2], **result}
+        for place, result in zip(places, results, strict=True)
+    ]
 
 
 def run_checkpoints(options) -> list[dict]:
@@ -153,7 +167,9 @@ def run_checkpoints(options) -> list[dict]:
     names = options.names
     if options.retrain:
         names = names or [name for name, recipe in checkpoints.RECIPES.items() if recipe.part in parts]
-        checkpoints.retrain(names, folder=folder, jobs=options.jobs, progress=not options.json)
+        chosen = {"folder": folder, "shard": options.shard, "resume": options.resume}
+        checkpoints.retrain(names, **chosen, **_engine(options), progress=not options.json)
+        names = [name for name in names if (folder / f"{name}.safetensors").exists()]  # those of other shards may not
     else:
         names = names or [name for name in available() if checkpoints.RECIPES[name].part in parts]
     rows = []
@@ -186,6 +202,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0, help="of the weights and of the tasks")
     sub.add_argument("--n-tasks", type=int, default=8000, help="tasks to evaluate on")
     sub.add_argument("--out", help="write the model to this .safetensors file")
+    sub.add_argument("--resume", help="keep the state of the run in this .safetensors file, and go on from it")
+    sub.add_argument("--every", type=int, default=100, help="steps between two writings of the state")
 
     sub = command("evaluate", run_evaluate, "evaluate a checkpoint, beside the oracle and the baselines if asked")
     sub.add_argument("checkpoint", help="a name that `icl-nb checkpoints` lists, or a .safetensors file")
@@ -209,7 +227,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--head-counts", type=int, nargs="+", default=[1], help="heads a layer")
     sub.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds")
     sub.add_argument("--n-tasks", type=int, default=4000, help="tasks to evaluate on")
-    sub.add_argument("--out", help="append each row to this file, a JSON object a line")
+    sub.add_argument("--out", help="keep each result as a file in this folder; what is there is not computed again")
+    _add_engine(sub, jobs=1)
 
     sub = command("checkpoints", run_checkpoints, "list the shipped checkpoints, or re-create them")
     sub.add_argument("names", nargs="*", metavar="NAME", help="which; all by default")
@@ -218,7 +237,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--part", type=int, choices=(1, 2), help="of the book: 1 classifies, 2 continues chains; by default both"
     )
-    sub.add_argument("--jobs", type=int, default=2, help="processes side by side")
+    sub.add_argument("--resume", action="store_true", help="keep what the folder holds of the same recipe")
+    _add_engine(sub, jobs=2)
     return parser
 
 
@@ -244,6 +264,17 @@ def _add_training(sub) -> None:
     sub.add_argument(
         "--symmetry", choices=[s for s in SYMMETRIES if s], help="impose it on dense weights while training"
     )
+
+
+def _add_engine(sub, jobs: int) -> None:
+    sub.add_argument("--jobs", type=int, default=jobs, help="processes side by side")
+    sub.add_argument("--backend", choices=BACKENDS, default="loky", help="this machine, or a cluster")
+    sub.add_argument("--scheduler", help="address of Dask's scheduler, tcp://host:port")
+    sub.add_argument("--shard", help="i/n: the i-th of n calls that share the work, from 1 on")
+
+
+def _engine(options) -> dict:
+    return {name: getattr(options, name) for name in ("jobs", "backend", "scheduler")}
 
 
 def _task(options) -> LinearTask:

@@ -50,12 +50,13 @@ TASK_OPTIONS = "--n-points --n-features --n-classes --noise --shift --unlabelled
 TRAINING_OPTIONS = (
     "--kind --scalars --device --steps --batch-size --train-queries --learning-rate --symmetry --n-tasks "
 )
+ENGINE_OPTIONS = "--jobs --backend --scheduler --shard"
 OPTIONS = {
-    "train": TASK_OPTIONS + TRAINING_OPTIONS + "--depth --heads --seed --out",
+    "train": TASK_OPTIONS + TRAINING_OPTIONS + "--depth --heads --seed --out --resume --every",
     "evaluate": TASK_OPTIONS + "checkpoint --n-tasks --n-queries --seed --baselines --device",
     "bench": TASK_OPTIONS + "--kind --scalars --device --depth --heads --repeats",
-    "sweep": TASK_OPTIONS + TRAINING_OPTIONS + "--depths --head-counts --seeds --out",
-    "checkpoints": "NAME --retrain --folder --part --jobs --json",
+    "sweep": TASK_OPTIONS + TRAINING_OPTIONS + "--depths --head-counts --seeds --out " + ENGINE_OPTIONS,
+    "checkpoints": "NAME --retrain --folder --part --json --resume " + ENGINE_OPTIONS,
 }
 
 
@@ -160,14 +161,18 @@ def test_bench(capsys):
 
 
 def test_sweep_covers_the_grid(capsys, tmp_path):
-    out = tmp_path / "rows.jsonl"
+    out = tmp_path / "results"
     grid = ["--depths", 1, 2, "--head-counts", 1, 2, "--seeds", 0, 7]
     rows = ask(capsys, "sweep", *TASK, *TRAINING, *grid, "--out", out)
     combinations = [(row["depth"], row["heads"], row["seed"]) for row in rows]
     assert combinations == [(depth, heads, seed) for depth in (1, 2) for heads in (1, 2) for seed in (0, 7)]
     assert all(row["parameters"] == 12 * row["depth"] * row["heads"] + 1 for row in rows)
     assert all(row.keys() >= REPORT for row in rows)
-    assert [json.loads(line) for line in out.read_text().splitlines()] == rows
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert len(before) == 8 and ask(capsys, "sweep", *TASK, *TRAINING, *grid, "--out", out) == rows
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before  # nothing was computed again
+    shards = [ask(capsys, "sweep", *TASK, *TRAINING, *grid, "--out", out, "--shard", f"{i}/3") for i in (1, 2, 3)]
+    assert [len(shard) for shard in shards] == [3, 3, 2] and shards[1] == rows[1::3]
     (alone,) = ask(capsys, "train", *TASK, *TRAINING, "--depth", 2, "--heads", 2, "--seed", 7)
     assert alone["accuracy"] == rows[-1]["accuracy"] and alone["cross_entropy"] == rows[-1]["cross_entropy"]
 
@@ -189,14 +194,15 @@ def test_retraining_goes_through_the_recipes(monkeypatch, capsys, tmp_path):
     """The trainings themselves are tested with the checkpoints; here, what the command asks for and lists."""
     asked = {}
 
-    def retrain(names, *, folder, jobs, progress):
-        asked.update(names=names, folder=folder, jobs=jobs, progress=progress)
+    def retrain(names, **options):
+        asked.update(names=names, **options)
         about = {"evaluation": {"accuracy": 0.5}, "training": {"seconds": 3}}
         save(EquivariantTransformer(depth=2), tmp_path / "dense-1.safetensors", **about)
 
     monkeypatch.setattr(cli.checkpoints, "retrain", retrain)
     (row,) = ask(capsys, "checkpoints", "dense-1", "--retrain", "--folder", tmp_path, "--jobs", 3)
-    assert asked == {"names": ["dense-1"], "folder": tmp_path, "jobs": 3, "progress": False}
+    plain = {"backend": "loky", "scheduler": None, "shard": None, "resume": False}
+    assert asked == {"names": ["dense-1"], "folder": tmp_path, "jobs": 3, "progress": False} | plain
     shape = {"name": "dense-1", "kind": "equivariant", "depth": 2, "heads": 1}
     assert row == shape | {"training_seconds": 3, "accuracy": 0.5}
 
@@ -259,8 +265,16 @@ def test_the_table_lines_up(checkpoint, capsys):
         ("sweep --depths 0", "depth=0"),
         ("sweep --seeds -1", "seed=-1"),
         ("sweep --n-tasks 1", "n_tasks=1"),
-        ("sweep --out {folder}/missing/rows.jsonl", "missing/rows.jsonl"),
-        ("sweep --out {folder}", "directory"),
+        ("sweep --out {pickle}", "takes no file"),
+        ("sweep --out {pickle}/results", "takes no file"),
+        ("sweep --shard 0/2", "shard='0/2'"),
+        ("sweep --jobs 0", "jobs=0"),
+        ("sweep --backend dask", "a scheduler's address goes with the backend dask"),
+        ("sweep --scheduler tcp://127.0.0.1:1", "goes with the backend dask"),
+        ("train --resume state.pt", "ends in .safetensors"),
+        ("train --resume {pickle}", "never a pickle"),
+        ("train --every 0", "every=0"),
+        ("checkpoints --retrain headline --folder {folder} --shard 3/2", "shard='3/2'"),
         ("checkpoints no-such-name", "no checkpoint named 'no-such-name'"),
         ("checkpoints --retrain no-such-name", "no recipe for no-such-name"),
         ("checkpoints --retrain headline --jobs 0", "jobs=0"),

@@ -19,7 +19,10 @@ PAGES = {
         ["evaluation.scores", "evaluation.baselines", "evaluation.oracle", "evaluation.survey"],
     ),
     "symmetry": ("Symmetry", ["symmetry"]),
-    "models": ("Models", ["models.attention", "models.ordinary", "models.training", "models.files", "descent"]),
+    "models": (
+        "Models",
+        ["models.attention", "models.ordinary", "models.training", "models.state", "models.files", "descent"],
+    ),
     "interpret": (
         "What is inside",
         [f"interpret.{name}" for name in ("abstraction", "gauge", "rivals", "separation", "lens", "knowledge")],
@@ -29,6 +32,7 @@ PAGES = {
         "Induction heads",
         [f"induction.{name}" for name in ("tasks", "information", "limit", "models", "training", "dynamics")],
     ),
+    "runs": ("Many runs", [f"runs.{name}" for name in ("engine", "sweep")]),
     "shipped": ("What ships", [f"shipped.{name}" for name in ("recipes", "induction", "retrain", "tables", "regret")]),
     "figures": ("Figures", ["figures.style", "figures.player", "figures.explorer"]),
 }

@@ -5,6 +5,7 @@ metadata are one JSON text with kind, configuration, all that is worth knowing a
 everything, so that no flipped byte goes unseen.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -77,12 +78,19 @@ def save(model: nn.Module, path: str | Path, history: dict[str, np.ndarray] | No
     arrays = {f"history/{name}": torch.from_numpy(np.array(part)) for name, part in (history or {}).items()}
     _check_weights(weights, "the model")
     _check_finite(arrays, "the model")
-    content = {"format": _FORMAT, "kind": kind, "config": model.config, "about": about}
+    put(path, {"format": _FORMAT, "kind": kind, "config": model.config, "about": about}, weights | arrays)
+
+
+def put(path: str | Path, content: dict, tensors: dict[str, Tensor]) -> None:
+    """Write tensors and what JSON can hold to a safetensors file, with a checksum of all: the same, the same bytes.
+
+    Raises:
+        ValueError: a path that is no such file or cannot be written, or content that JSON cannot hold.
+    """
     try:
         text = json.dumps(content, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"what is kept about a model must be finite numbers, text, lists and dicts: {error}") from None
-    tensors = weights | arrays
     # One entry alone: the library writes several in no particular order, and the same model would have several files.
     metadata = {"icl-nb": json.dumps({"sha256": _checksum(text, tensors), "content": text})}
     path = check_path(path)
@@ -90,6 +98,34 @@ def save(model: nn.Module, path: str | Path, history: dict[str, np.ndarray] | No
         write_whole(path, to_bytes(tensors, metadata))
     except OSError as error:
         raise ValueError(f"{path} cannot be written: {_one_line(error)}") from None
+
+
+def get(path: Path) -> tuple[dict, dict[str, Tensor]]:
+    """What `put` wrote: content and tensors.
+
+    Raises:
+        ValueError: another file, or one that is not to the byte what was written; a pickle is never opened.
+    """
+    # safetensors holds numbers and text and runs no code, which is why a pickle is refused and never opened.
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is not a whole safetensors file, which alone is read (never a pickle): {_one_line(error)}"
+        ) from None
+    if "icl-nb" not in header:
+        raise ValueError(f"{path} is no checkpoint of this package, or one of before its format {_FORMAT!r}")
+    try:
+        outer = json.loads(header["icl-nb"])
+        text, checksum = outer["content"], outer["sha256"]
+        content = json.loads(text)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise ValueError(f"{path} is damaged: its description is missing or no JSON") from None
+    if checksum != _checksum(text, tensors):
+        raise ValueError(f"{path} is damaged: it is not what was saved, by its checksum")
+    return content, tensors
 
 
 def check_path(path: str | Path, *, writable: bool = False) -> Path:
@@ -131,7 +167,8 @@ def write_whole(path: Path, content: bytes) -> None:
         os.chmod(name, 0o644)  # a temporary file is its owner's alone
         os.replace(name, path)
     except BaseException:
-        os.unlink(name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
         raise
 
 
@@ -223,30 +260,12 @@ def _locate(name: str | Path) -> Path:
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
-    # safetensors holds numbers and text and runs no code, which is why a pickle is refused and never opened.
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} is not a whole safetensors file, which alone is read (never a pickle): {_one_line(error)}"
-        ) from None
-    if "icl-nb" not in header:
-        raise ValueError(f"{path} is no checkpoint of this package, or one of before its format {_FORMAT!r}")
-    try:
-        outer = json.loads(header["icl-nb"])
-        text, checksum = outer["content"], outer["sha256"]
-        content = json.loads(text)
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise ValueError(f"{path} is damaged: its description is missing or no JSON") from None
-    if checksum != _checksum(text, tensors):
-        raise ValueError(f"{path} is damaged: it is not what was saved, by its checksum")
+    content, tensors = get(path)
+    if isinstance(content, dict) and content.get("format") != _FORMAT:
+        raise ValueError(f"{path} is of the format {content.get('format')!r}; this package reads {_FORMAT!r}")
     parts = [content.get(part) for part in ("config", "about")] if isinstance(content, dict) else []
     if not parts or not all(isinstance(part, dict) for part in parts):
         raise ValueError(f"{path} is damaged: its description must hold kind, config and about")
-    if content.get("format") != _FORMAT:
-        raise ValueError(f"{path} is of the format {content.get('format')!r}; this package reads {_FORMAT!r}")
     if content.get("kind") not in list(KINDS):
         raise ValueError(f"{path} holds a model of kind {content.get('kind')!r}; it must be one of {', '.join(KINDS)}")
     return content, tensors

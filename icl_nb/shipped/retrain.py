@@ -1,66 +1,101 @@
 """All checkpoints that ship, and how they are made again."""
 
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+import json
+from dataclasses import asdict
 from graphlib import TopologicalSorter
-from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
 
-from icl_nb.checks import check_count
-from icl_nb.models.files import SHIPPED, check_path, load, save
+from icl_nb.models.files import SHIPPED, check_path, describe, load, save
+from icl_nb.models.state import sweep_up
+from icl_nb.runs.engine import run_all, take_shard
 from icl_nb.shipped import induction, recipes
 
 RECIPES: dict[str, recipes.Recipe | induction.Recipe] = recipes.RECIPES | induction.RECIPES
 
 
 def retrain(
-    names: list[str] | None = None, *, folder: str | Path = SHIPPED, jobs: int = 2, progress: bool = True
+    names: list[str] | None = None,
+    *,
+    folder: str | Path = SHIPPED,
+    jobs: int = 2,
+    backend: str = "loky",
+    scheduler: str | None = None,
+    shard: str | None = None,
+    resume: bool = False,
+    progress: bool = True,
 ) -> list[Path]:
     """Re-create shipped checkpoints from their recipes, several processes side by side.
 
     A model that starts from another, or follows it, is made after that one and from it, if both are asked for; else
-    from the one that ships.
+    from the one that ships. A worker writes its own file, so that those of a cluster must see the folder.
 
     Arguments:
         names: keys of `RECIPES`; all of them by default.
         folder: where to write.
-        jobs: processes.
+        jobs: as in `run_all`.
+        backend: as in `run_all`.
+        scheduler: as in `run_all`.
+        shard: "i/n" for the i-th of n calls that share the work; children go with their parents.
+        resume: keep what the folder holds of the same recipe, and make the rest.
         progress: show a bar of the runs.
 
     Returns:
-        the files, in the order in which they were done.
+        the files that were made, in the order in which they were done.
 
     Raises:
-        ValueError: a name without a recipe, fewer than 1 process, or a folder that takes no file.
+        ValueError: a name without a recipe, a folder that takes no file, or what `run_all` refuses.
     """
-    check_count("jobs", jobs, 1)
     names = list(RECIPES if names is None else dict.fromkeys(names))
     if unknown := sorted(set(names) - set(RECIPES)):
         raise ValueError(f"no recipe for {', '.join(unknown)}; there are recipes for {', '.join(RECIPES)}")
+    families = _families(names)
+    chosen = set(take_shard(sorted(set(families.values())), shard))
+    names = [name for name in names if families[name] in chosen]
     paths = {name: check_path(Path(folder) / f"{name}.safetensors", writable=True) for name in names}
     order = TopologicalSorter({name: set(RECIPES[name].parents) & set(names) for name in names})
     order.prepare()
-    made, running = [], {}
-    # Fresh processes: a fork of one that has threads (torch's, a progress bar's) may hang.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    try:
-        with tqdm(total=len(names), desc="checkpoints", disable=None if progress else True) as bar:
-            while order.is_active():
-                for name in order.get_ready():
-                    parents = {parent: paths.get(parent, parent) for parent in RECIPES[name].parents}
-                    running[pool.submit(_make, RECIPES[name], paths[name], parents)] = name
-                for run in wait(running, return_when=FIRST_COMPLETED).done:
-                    made.append(run.result())
-                    order.done(running.pop(run))
-                    bar.update()
-    except BaseException:  # Ctrl-C among them: a training that nobody waits for is ended, and none is begun
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
+    made = []
+    with tqdm(total=len(names), desc="checkpoints", disable=None if progress else True) as bar:
+        while order.is_active():
+            ready = list(order.get_ready())
+            kept = [name for name in ready if resume and _is_there(RECIPES[name], paths[name])]
+            wave = {
+                name: (
+                    RECIPES[name],
+                    paths[name],
+                    {parent: paths.get(parent, parent) for parent in RECIPES[name].parents},
+                )
+                for name in ready
+                if name not in kept
+            }
+            bar.update(len(kept))
+            for _, path in run_all(_make, wave, n_jobs=jobs, backend=backend, scheduler=scheduler):
+                made.append(path)
+                bar.update()
+            order.done(*ready)
     return made
+
+
+def _families(names: list[str]) -> dict[str, str]:
+    """For each name the first of those that it hangs together with, as parent, child or a child's other parent."""
+    family = {name: name for name in names}
+    for name in names:
+        kin = {family[other] for other in (name, *RECIPES[name].parents) if other in family}
+        family = {other: min(kin) if first in kin else first for other, first in family.items()}
+    return family
+
+
+def _is_there(recipe: recipes.Recipe | induction.Recipe, path: Path) -> bool:
+    """Whether the file is whole and of this recipe."""
+    sweep_up(path)
+    try:
+        stored = describe(path)["about"].get("recipe")
+    except (FileNotFoundError, ValueError):
+        return False
+    asked = json.loads(json.dumps(asdict(recipe)))
+    return isinstance(stored, dict) and stored == {key: asked[key] for key in asked if key in stored or asked[key]}
 
 
 def _make(recipe: recipes.Recipe | induction.Recipe, path: Path, parents: dict[str, str | Path]) -> Path:

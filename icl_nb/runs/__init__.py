@@ -1,0 +1,11 @@
+"""Many runs: side by side on one machine or many, over a grid, and against the clock."""
+
+from icl_nb.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "engine": ["BACKENDS", "run_all", "take_shard"],
+        "sweep": ["name_of", "run_configuration", "sweep"],
+    },
+)
