@@ -1,18 +1,20 @@
 r"""The recursion as a scikit-learn classifier: `fit` stores a context, `predict` is a forward pass over it.
 
-Before the recursion, each feature is standardised, the cloud is made rounder, and the features are scaled by their
-number; after it, one number, the temperature, sets how sure the answers are. The context never looks at a query, so its
-own way through the layers is computed once, in `fit`.
+Before the recursion, each feature is standardised and its outliers are drawn in, the cloud is made rounder, and the
+features are scaled by their number. After it, a temperature sets how sure the answers are, and the context's own folds
+say how far the recursion is to be believed beside the frequencies of the classes. The context never looks at a query,
+so its own way through the layers is computed once, in `fit`.
 
 Letters: n context points, q queries, d features, K classes, L layers, H heads, m copies (1 without memory).
 """
 
+import warnings
 from collections import namedtuple
 from functools import cache
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils.multiclass import check_classification_targets
@@ -23,49 +25,70 @@ from icl_nb.models.files import load
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks.linear import feature_scale
 
-DEFAULT = "table"  # the checkpoint behind `recursion=None`, trained over many sizes
+DEFAULT = "table"  # the checkpoint behind `recursion=None`
 
+TAMED = 4.0  # standard deviations, beyond which a feature hardly goes
 
 LOG_TEMPERATURES = (-4.0, 4.0)
+
+MOST_FEATURES, MOST_CLASSES = 2000, 100
+
+FOLDED = 500  # context points from which on two folds say enough
 
 
 Path = namedtuple("Path", ["x", "u"])
 
 
+class FallbackWarning(UserWarning):
+    """On its own context the recursion does no better than the class frequencies, which answer in its place."""
+
+
 class RecursionClassifier(ClassifierMixin, BaseEstimator):
     r"""Classifies in context, by a table of scalars that was trained on synthetic tasks alone.
 
-    .. math:: p(y_* = c) = \mathrm{softmax}_c \big( s\, u_* / T \big)
+    .. math:: p(y_* = c) = w\, \mathrm{softmax}_c \big( s\, u_* / T \big) + (1 - w)\, f_c
 
-    with :math:`u_*` the label block of the query after the last layer of the recursion, s the scale of its table, and T
-    the temperature.
+    with :math:`u_*` the label block of the query after the last layer of the recursion, s the scale of its table, T the
+    temperature, and f the frequencies of the classes. T and w are chosen on folds of the context: nothing else is.
 
     Arguments:
         recursion: the name of a checkpoint, or a `Recursion`; None is the checkpoint `icl_nb.classifier.DEFAULT`.
         depth: use only that many layers, from the first; None is all.
         standardize: whether each feature is brought to mean 0 and variance 1 on the context.
+        tame: whether outliers of standardised features are drawn in, :math:`x / \sqrt{1 + x^2 / 16}`.
         whiten: p, the points are multiplied by :math:`C^{-p/2}`, C their covariance (shrunk, Ledoit and Wolf 2004).
             0 leaves correlations as they are, 1 removes them.
         intercept: whether borders may miss the origin, for a table that learned from tasks whose borders do not. A
             feature that is 1 in every point would cancel in the softmax. So each context point (x, 1, u) gets a mirror
             image (-x, -1, -u), which says the same of every linear score. The default table has met such borders.
-        calibrate: folds of the context on which `fit` chooses T; 0 leaves T = 1.
+        calibrate: folds of the context on which `fit` chooses T and w; 0 leaves T = 1 and w = 1. From 500 rows on, the
+            first two folds are enough.
+        safe: whether the recursion has to prove itself on those folds. Where it does no better than the class
+            frequencies, or T ends at its bound, they take its place: w = 0, with a `FallbackWarning`. False leaves w = 1.
+        max_context: rows that `fit` keeps of a larger table, of each class in proportion, evenly over the sorted rows.
+            Time and memory of `fit` grow with its square.
         block_size: queries worked on together; memory grows with `block_size * n`.
 
     Attributes:
         classes_: class names, sorted, `(K,)`.
-        X_: the context as given, `(n, d)`; `y_`: the numbers of its classes, `(n,)`.
+        X_: the context, `(n, d)`; `y_`: the numbers of its classes, `(n,)`.
         temperature_: T
+        weight_: w
+        fallback_: whether the class frequencies answer alone.
+        check_: cross-entropy on the folds, of the "recursion" at T, of the "frequencies", and of the "answer" that mixes
+            them; empty where there were no folds.
         recursion_: the table in use, cut to `depth`.
         trajectory_: where the context is before the first and after each layer, x `(L + 1, n, d')` and u
             `(L + 1, n, K)`; d' = d + 1 with an intercept, less the constant features. With memory `(L + 1, n, m, .)`.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
-    The tables that ship were trained on clean labels. With a tenth of the context's labels wrong the default is right
-    less often than logistic regression by tens of points, and it may be right less often than by chance; nothing warns.
+    Inside, features and classes have an order that depends on what they hold and not on how they are listed: other names
+    of the classes or another order of the features change no digit of an answer. There are no sample weights: `fit` takes
+    none.
 
     Raises:
-        ValueError: in `fit`, an argument that is not as above, or data that scikit-learn would refuse.
+        ValueError: in `fit`, an argument that is not as above, data that scikit-learn would refuse, more than 2,000
+            features or more than 100 classes.
 
     Source: own.
 
@@ -83,45 +106,73 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         *,
         depth=None,
         standardize=True,
+        tame=True,
         whiten=0.5,
         intercept=False,
         calibrate=5,
+        safe=True,
+        max_context=1000,
         block_size=256,
     ):
         self.recursion = recursion
         self.depth = depth
         self.standardize = standardize
+        self.tame = tame
         self.whiten = whiten
         self.intercept = intercept
         self.calibrate = calibrate
+        self.safe = safe
+        self.max_context = max_context
         self.block_size = block_size
 
     def fit(self, X, y):
-        """Store the context `X (n, d)` with its labels `y (n,)`, send it through the layers, and choose T."""
+        """Store the context `X (n, d)` with its labels `y (n,)`, send it through the layers, and choose T and w."""
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.recursion_ = self._table()
-        self.classes_, self.y_ = np.unique(y, return_inverse=True)
-        self.X_ = X
+        self.classes_, y = np.unique(y, return_inverse=True)
+        for what, count, most in (
+            ("features", X.shape[1], MOST_FEATURES),
+            ("classes", len(self.classes_), MOST_CLASSES),
+        ):
+            if count > most:
+                raise ValueError(f"the table has {count} {what}; this estimator takes {most} at most")
+        kept = _spread_out(X, y, self.max_context)
+        self.X_, self.y_ = X[kept], y[kept]
+        # An order of features and of classes that no renaming changes.
+        self._columns = np.lexsort(self.X_[::-1])
+        self._rank = np.argsort(np.argsort(np.unique(self.y_, return_index=True)[1]))
+        X, y = self.X_[:, self._columns], self._rank[self.y_]
         self._prepare(X)
         points = self._transform(X)
-        self._levels = self._send(points, self.y_)
-        self.temperature_ = self._choose_temperature(X, points) if self.calibrate and len(self.classes_) > 1 else 1.0
+        self.temperature_, self.weight_, self.check_ = 1.0, 1.0, {}
+        self._frequencies = _frequencies(y, len(self.classes_))
+        if self.calibrate and len(self.classes_) > 1:
+            self._check(X, points, y)
+        self.fallback_ = self.weight_ == 0
+        if self.fallback_:
+            warnings.warn(
+                "on folds of its own context the recursion does no better than the class frequencies, which answer in "
+                "its place (fallback_, check_)",
+                FallbackWarning,
+                stacklevel=2,
+            )
+        self._run = _Run(self.recursion_, points, y, len(self.classes_), self.intercept, self.block_size)
         return self
 
     def decision_function(self, X):
-        """Logits over T: `(q, K)`, and for two classes the second less the first, `(q,)`."""
-        logits = self._logits(X)
+        """Logarithms of probabilities, up to what all classes share: `(q, K)`, and for two classes the second less the
+        first, `(q,)`. Where w = 1 these are the logits over T."""
+        logits = self._logits(X) if self.weight_ == 1 else self._log_probabilities(X)
         return logits if logits.shape[1] > 2 else logits[:, -1] - (logits[:, 0] if logits.shape[1] == 2 else 0)
 
     def predict_proba(self, X):
         """Class probabilities `(q, K)`, in the order of `classes_`."""
-        return softmax(self._logits(X), axis=1)
+        return np.exp(self._log_probabilities(X))
 
     def predict(self, X):
         """Class names `(q,)`."""
-        best = self._logits(X).argmax(1)
-        return self.classes_[best]
+        return self.classes_[self._log_probabilities(X).argmax(1)]
 
     def prepare(self, X):
         """Points as they enter the first layer, `(q, d')`: what any other method needs in order to start alike."""
@@ -132,25 +183,18 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
 
         .. math:: \frac{s\, u_*}{T} = \sum_j \Big( \frac{s}{T} \sum_{t, h} \delta_{th} A^{th}_{*j} u_j^{(t)} \Big)
 
-        A point brings its label as it is at that depth, which other points have helped to move.
+        A point brings its label as it is at that depth, which other points have helped to move. The mixture with the
+        class frequencies comes after that and is no part of it.
         """
-        points = self._transform(self._validated(X))
-        shape, blocks = (len(self.X_), len(self.classes_)), []
-        for start in range(0, len(points), self.block_size):
-            z = self._embed(points[start : start + self.block_size])
-            total = np.zeros((len(z), *shape))
-            for layer, context in zip(self._layers(), self._levels, strict=False):
-                z = _move(layer, z, context, self._width, self.intercept, total, self._read_out())
-            blocks.append(total / self.temperature_)
-        return np.concatenate(blocks)
+        return self._run.contributions(self._transform(self._validated(X)))[:, :, self._rank] / self.temperature_
 
     @property
     def trajectory_(self):
         check_is_fitted(self)
-        path, m = np.stack(self._levels), self.recursion_.copies
-        x, u = path[..., : m * self._width], path[..., m * self._width :]
-        parts = (part.reshape(*path.shape[:2], m, -1) for part in (x, u))
-        return Path(*(part[:, :, 0] if m == 1 else part for part in parts))
+        path, m, width = np.stack(self._run.levels), self.recursion_.copies, self._width
+        x, u = path[..., : m * width], path[..., m * width :]
+        x, u = (part.reshape(*path.shape[:2], m, -1) for part in (x, u))
+        return Path(*(part[:, :, 0] if m == 1 else part for part in (x, u[..., self._rank])))
 
     # Before the recursion
 
@@ -163,17 +207,18 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         if self.depth is not None:
             check_count("depth", self.depth, 1)
         check_count("block_size", self.block_size, 1)
+        check_count("max_context", self.max_context, 1)
         check_count("calibrate", self.calibrate, 0)
         if self.calibrate == 1:
             raise ValueError("calibrate=1; it must be at least 2 folds, or 0 for none")
         check_fraction("whiten", self.whiten, one=True)
-        for name in ("standardize", "intercept"):
+        for name in ("standardize", "tame", "intercept", "safe"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise ValueError(f"{name}={getattr(self, name)!r}; it must be True or False")
         return recursion[: self.depth]
 
     def _prepare(self, X) -> None:
-        """Choose shift, varying features and map, so that points are `(x - shift) @ map`."""
+        """Choose shift, spread, varying features and map: points are the tamed `(x - shift) / spread`, times map."""
         d = X.shape[1]
         self._shift, spread, varies = np.zeros(d), np.ones(d), np.ones(d, dtype=bool)
         if self.standardize:
@@ -182,19 +227,24 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
             scaled = X / unit
             self._shift, spread = unit * scaled.mean(0), unit * scaled.std(0)
             varies = scaled.std(0) > 1e-10
-        kept = np.flatnonzero(varies)
-        self._map = np.eye(d)[:, kept] / np.where(varies, spread, 1)[:, None]
-        if self.whiten and len(kept) > 1 and len(X) > 1:
-            values, vectors = np.linalg.eigh(ledoit_wolf((X - self._shift) @ self._map)[0])
+        self._kept = np.flatnonzero(varies)
+        self._spread = np.where(varies, spread, 1)
+        self._map = np.eye(len(self._kept))
+        if self.whiten and len(self._kept) > 1 and len(X) > 1:
+            values, vectors = np.linalg.eigh(ledoit_wolf(self._standard(X))[0])
             if values[0] > 0:
                 variance = (values ** (1 - self.whiten)).mean()  # of the rounder cloud; keep that of the given one
                 rounder = vectors * values ** (-self.whiten / 2) * np.sqrt(values.mean() / variance)
-                self._map = self._map @ rounder @ vectors.T
-        self._width = max(len(kept) + bool(self.intercept), 1)
+                self._map = rounder @ vectors.T
+        self._width = max(len(self._kept) + bool(self.intercept), 1)
+
+    def _standard(self, X):
+        x = ((X - self._shift) / self._spread)[:, self._kept]
+        return x / np.sqrt(1 + (x / TAMED) ** 2) if self.standardize and self.tame else x
 
     def _transform(self, X):
         """Points as they enter the first layer, `(q, d')`."""
-        x = (X - self._shift) @ self._map
+        x = self._standard(X) @ self._map
         if self.intercept:
             x = np.column_stack([x, np.ones(len(x))])
         if not x.shape[1]:  # no feature varies: nothing to tell points apart by
@@ -203,82 +253,107 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
 
     # The recursion
 
-    def _layers(self):
-        """The scalars of each layer as m x m matrices a head: a list of `{name: (H, m, m)}`."""
-        m, table = self.recursion_.copies, self.recursion_.table
-        return [{name: np.reshape(layer[name], (-1, m, m)) for name in SCALARS} for layer in table]
+    def _validated(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=np.float64, reset=False)[:, self._columns]
 
-    def _read_out(self):
-        return np.atleast_1d(self.recursion_.scale)  # (m,)
+    def _logits(self, X):
+        return self._run.ask(self._transform(self._validated(X)))[:, self._rank] / self.temperature_
 
-    def _embed(self, points, y=None):
-        """Tokens `(N, m (d' + K))`: all copies of x, then all copies of u; the first copies are filled."""
-        m, classes = self.recursion_.copies, len(self.classes_)
-        u = np.zeros((len(points), classes)) if y is None else np.eye(classes)[y] - 1 / classes
-        empty = (m - 1) * np.array([self._width, classes])
-        return np.hstack([points, np.zeros((len(points), empty[0])), u, np.zeros((len(points), empty[1]))])
+    def _log_probabilities(self, X):
+        frequencies = np.log(self._frequencies)[self._rank]
+        if self.fallback_:
+            return np.tile(frequencies, (len(self._validated(X)), 1))
+        log_p = log_softmax(self._logits(X), axis=1)
+        return log_p if self.weight_ == 1 else _mixed(log_p, frequencies, self.weight_)
 
-    def _send(self, points, y):
-        """The context before the first and after each layer."""
-        levels = [self._embed(points, y)]
-        for layer in self._layers():
-            levels.append(self._advance(layer, levels[-1], levels[-1]))
-        return levels
+    # After it
 
-    def _advance(self, layer, z, context):
-        blocks = [z[start : start + self.block_size] for start in range(0, len(z), self.block_size)]
-        return np.concatenate([_move(layer, block, context, self._width, self.intercept) for block in blocks])
+    def _check(self, X, points, y) -> None:
+        """Choose T and w on folds.
 
-    def _ask(self, points, levels):
-        """Logits of points, T = 1.
+        Folds are dealt out within each class by the values of the rows: neither the order of the context nor the names
+        of the classes matter.
+        """
+        K, folds = len(self.classes_), self.calibrate
+        order, fold = np.lexsort(X.T), np.empty(len(X), dtype=int)
+        for k in range(K):
+            members = order[y[order] == k]
+            fold[members] = np.arange(len(members)) % folds
+        logits, answers, frequencies = [], [], []
+        for k in range(folds if len(X) < FOLDED else min(folds, 2)):
+            rest = fold != k
+            asked = ~rest & np.isin(y, y[rest])  # a class the other folds lack cannot be answered
+            if asked.any():
+                # Half the digits are enough for two numbers, and take half the time.
+                run = _Run(self.recursion_, points[rest], y[rest], K, self.intercept, self.block_size, np.float32)
+                logits.append(run.ask(points[asked]))
+                answers.append(y[asked])
+                frequencies.append(np.log(_frequencies(y[rest], K))[y[asked]])
+        if not logits:
+            return
+        logits, answers, of_frequencies = (np.concatenate(part) for part in (logits, answers, frequencies))
+        self.temperature_ = temperature = _choose_temperature(logits, answers)
+        of_recursion = log_softmax(logits / temperature, axis=1)[np.arange(len(answers)), answers]
+        self.check_ = {"recursion": -of_recursion.mean(), "frequencies": -of_frequencies.mean()}
+        self.check_["answer"] = self.check_["recursion"]
+        if self.safe:
+            at_bound = np.log(temperature) > LOG_TEMPERATURES[1] - 0.01
+            believed = of_recursion.mean() > of_frequencies.mean() and not at_bound
+            self.weight_ = _choose_weight(of_recursion, of_frequencies) if believed else 0.0
+            self.check_["answer"] = -_mixed(of_recursion, of_frequencies, self.weight_).mean()
+        self.check_ = {name: float(value) for name, value in self.check_.items()}
+
+
+class _Run:
+    """A context on its way through the layers, and what queries find there. Tokens `(N, m (d' + K))` hold all copies of
+    x, then all copies of u."""
+
+    def __init__(self, recursion, points, y, classes, mirrored, block_size, dtype=np.float64):
+        m, table = recursion.copies, recursion.at_length(len(points)).table
+        self.copies, self.classes, self.width = m, classes, points.shape[1]
+        self.mirrored, self.block_size, self.dtype = mirrored, block_size, dtype
+        self.layers = [{name: np.reshape(layer[name], (-1, m, m)).astype(dtype) for name in SCALARS} for layer in table]
+        self.read_out = np.atleast_1d(recursion.scale)  # (m,)
+        self.levels = [self._embed(points, y)]
+        for layer in self.layers:
+            self.levels.append(self._advance(layer, self.levels[-1], self.levels[-1]))
+
+    def ask(self, points):
+        """Logits `(q, K)` of points, T = 1.
 
         Raises:
             ValueError: the recursion overflowed.
         """
         z = self._embed(points)
-        for layer, context in zip(self._layers(), levels, strict=False):
+        for layer, context in zip(self.layers, self.levels, strict=False):
             z = self._advance(layer, z, context)
-        m = self.recursion_.copies
-        logits = np.tensordot(z[:, m * self._width :].reshape(len(z), m, -1), self._read_out(), (1, 0))
+        u = z[:, self.copies * self.width :].reshape(len(z), self.copies, -1)
+        logits = np.tensordot(u.astype(float), self.read_out, (1, 0))
         if not np.isfinite(logits).all():
             raise ValueError("the recursion overflowed; features this large need standardize=True")
         return logits
 
-    def _validated(self, X):
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+    def contributions(self, points):
+        """What each context point brings to the logits of each query, `(q, n, K)`, T = 1."""
+        blocks = []
+        for start in range(0, len(points), self.block_size):
+            z = self._embed(points[start : start + self.block_size])
+            total = np.zeros((len(z), len(self.levels[0]), self.classes))
+            for layer, context in zip(self.layers, self.levels, strict=False):
+                z = _move(layer, z, context, self.width, self.mirrored, total, self.read_out)
+            blocks.append(total)
+        return np.concatenate(blocks)
 
-    def _logits(self, X):
-        return self._ask(self._transform(self._validated(X)), self._levels) / self.temperature_
+    def _embed(self, points, y=None):
+        u = np.zeros((len(points), self.classes)) if y is None else np.eye(self.classes)[y] - 1 / self.classes
+        empty = (self.copies - 1) * np.array([self.width, self.classes])  # the first copies are filled
+        parts = [points, np.zeros((len(points), empty[0])), u, np.zeros((len(points), empty[1]))]
+        return np.hstack(parts).astype(self.dtype)
 
-    # After it
-
-    def _choose_temperature(self, X, points) -> float:
-        r"""T least :math:`-\sum_i \log p_T(y_i \mid \text{the other folds}) + (\log T)^2 / 2`.
-
-        Folds are dealt out within each class by the values of the rows: neither the order of the context nor the names
-        of the classes matter.
-        """
-        order, fold = np.lexsort(X.T), np.empty(len(X), dtype=int)
-        for k in range(len(self.classes_)):
-            members = order[self.y_[order] == k]
-            fold[members] = np.arange(len(members)) % self.calibrate
-        logits, answers = [], []
-        for k in range(self.calibrate):
-            rest = fold != k
-            asked = ~rest & np.isin(self.y_, self.y_[rest])  # a class the other folds lack cannot be answered
-            if asked.any():
-                logits.append(self._ask(points[asked], self._send(points[rest], self.y_[rest])))
-                answers.append(self.y_[asked])
-        if not logits:
-            return 1.0
-        logits, answers = np.concatenate(logits), np.concatenate(answers)
-
-        def loss(log_temperature):
-            log_p = log_softmax(logits * np.exp(-log_temperature), axis=1)
-            return log_temperature**2 / 2 - log_p[np.arange(len(answers)), answers].sum()
-
-        return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
+    def _advance(self, layer, z, context):
+        blocks = [z[start : start + self.block_size] for start in range(0, len(z), self.block_size)]
+        return np.concatenate([_move(layer, block, context, self.width, self.mirrored) for block in blocks])
 
 
 def _move(layer, z, context, d, mirrored, total=None, read_out=None):
@@ -286,28 +361,73 @@ def _move(layer, z, context, d, mirrored, total=None, read_out=None):
     what each context point brings to the logits. Mirror images turn e^s into e^s - e^-s above and e^s + e^-s below."""
     m = layer["alpha"].shape[-1]
     x, u = (block.reshape(len(z), m, -1) for block in (z[:, : m * d], z[:, m * d :]))
-    brought = context[:, m * d :].reshape(len(context), m, -1)
-    moved = z.copy()
+    moved, length = z.copy(), np.sqrt(np.square(context).sum(1).max())
     for alpha, beta, gamma, delta in zip(*(layer[name] for name in SCALARS), strict=True):
         asked = [np.einsum("ab,iak->ibk", matrix, block) for matrix, block in ((alpha, x), (beta, u))]
-        scores = np.hstack([block.reshape(len(z), -1) for block in asked]) @ context.T
+        asked = np.hstack([block.reshape(len(z), -1) for block in asked])
+        A = asked @ context.T
         if mirrored:
-            top = np.abs(scores).max(1, keepdims=True)
-            opposite = np.exp(-scores - top)
-            A = np.exp(scores - top)
+            A -= (top := np.abs(A).max(1, keepdims=True))
+            opposite = np.exp(-A - 2 * top)
+            np.exp(A, out=A)
             mass = A.sum(1, keepdims=True) + opposite.sum(1, keepdims=True)
             A -= opposite
         else:
-            A = np.exp(scores - scores.max(1, keepdims=True))
+            if not length * np.sqrt(np.square(asked).sum(1).max()) < 30:  # a score that large might overflow
+                A -= A.max(1, keepdims=True)
+            np.exp(A, out=A)
             mass = A.sum(1, keepdims=True)
-        A /= mass
-        mean = A @ context
+        mean = (A @ context) / mass
         for matrix, part in ((gamma, slice(None, m * d)), (delta, slice(m * d, None))):
             blocks = mean[:, part].reshape(len(z), m, -1)
             moved[:, part] += np.einsum("ab,ibk->iak", matrix, blocks).reshape(len(z), -1)
         if total is not None:
-            total += A[:, :, None] * np.tensordot(brought, read_out @ delta, (1, 0))
+            brought = context[:, m * d :].reshape(len(context), m, -1)
+            total += (A / mass)[:, :, None] * np.tensordot(brought, read_out @ delta, (1, 0))
     return moved
+
+
+def _spread_out(X, y, most):
+    """The rows to keep, sorted: all, or of each class a share, at least one, evenly over its rows in sorted order."""
+    if len(X) <= most:
+        return np.arange(len(X))
+    order, kept = np.lexsort(X[:, np.lexsort(X[::-1])].T), []
+    counts = np.bincount(y)
+    share = np.maximum(np.floor(counts * most / len(X)).astype(int), 1)
+    for k, count in enumerate(share):
+        members = order[y[order] == k]
+        kept.append(members[((np.arange(count) + 0.5) * len(members) / count).astype(int)])
+    return np.sort(np.concatenate(kept))
+
+
+def _frequencies(y, classes):
+    """Shares of the classes, each counted once more than it occurs."""
+    return (np.bincount(y, minlength=classes) + 1) / (len(y) + classes)
+
+
+def _mixed(log_p, log_q, weight):
+    """Logarithm of weight p + (1 - weight) q."""
+    with np.errstate(divide="ignore"):
+        return np.logaddexp(np.log(weight) + log_p, np.log1p(-weight) + log_q)
+
+
+def _choose_temperature(logits, answers) -> float:
+    r"""T least :math:`-\sum_i \log p_T(y_i \mid \text{the other folds}) + (\log T)^2 / 2`."""
+
+    def loss(log_temperature):
+        log_p = log_softmax(logits * np.exp(-log_temperature), axis=1)
+        return log_temperature**2 / 2 - log_p[np.arange(len(answers)), answers].sum()
+
+    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
+
+
+def _choose_weight(log_p, log_q, steps: int = 100) -> float:
+    r"""w most :math:`\sum_i \log (w p_i + (1 - w) q_i) + 4 \log w + \log(1 - w)`, climbed by expectation-maximisation:
+    as if four more answers were known to be of p, and one of q."""
+    w = 0.9
+    for _ in range(steps):
+        w = (np.exp(np.log(w) + log_p - _mixed(log_p, log_q, w)).sum() + 4) / (len(log_p) + 5)
+    return float(w)
 
 
 @cache
