@@ -232,7 +232,7 @@ def drift(fig, x, found: dict) -> None:
         x: points before, `(n, 2)`.
         found: by name: labels `(n,)`, points after, and separation before and after.
     """
-    axes = fig.subplots(len(found), 2, sharex=True, sharey=True)
+    axes = fig.subplots(len(found), 2, sharex=True, sharey=True, squeeze=False)
     for row, (name, (y, after, pair)) in zip(axes, found.items(), strict=True):
         for ax, place, size, when in zip(row, (x, after), pair, ("before", "after"), strict=True):
             points(ax, place, y, s=24)

@@ -24,6 +24,7 @@ from icl_nb.evaluation.scores import (
     predict,
     score,
 )
+from icl_nb.evaluation.scores import mean_and_error as mean_and_its_error
 from icl_nb.evaluation.survey import yardsticks
 from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.tasks.batch import Batch
@@ -400,3 +401,11 @@ def test_a_model_is_evaluated_at_the_size_of_the_task_or_refused():
     assert 0 < evaluate(EquivariantTransformer(depth=1), mixed, n_tasks=5).accuracy < 1
     with pytest.raises(ValueError, match="fit one size alone"):
         evaluate(DenseTransformer(depth=1), mixed, n_tasks=5)
+
+
+def test_a_measured_number_prints_with_its_error():
+    found = mean_and_its_error(torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    assert found == pytest.approx((0.25, 0.0645497))
+    assert f"{found:.3f}" == "0.250 (0.065)"
+    assert f"{found:+.2f}" == "+0.25 (0.06)"
+    assert f"{found:8.1%}" == "   25.0% (6.5%)"
