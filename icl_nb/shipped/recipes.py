@@ -143,6 +143,8 @@ _FRONTIER = (
     {f"copies{m}-{seed}": _memory(m, 6, 2, 4000, seed) for m in (1, 2, 3) for seed in range(3)}
     | {f"copies{m}-deep-{seed}": _memory(m, 12, 2, 5000, seed) for m in (1, 2, 3) for seed in range(3)}
     | {"deep": _memory(1, 24, 2, 8000, rate=7e-3), "memory": _memory(3, 12, 3, 8000)}
+    # As many numbers as two copies have, spent on heads.
+    | {"heads8": _memory(1, 6, 8, 4000)}
 )
 
 
