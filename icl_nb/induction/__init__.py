@@ -27,6 +27,8 @@ from icl_nb.induction.models import FullInductionTransformer, InductionTransform
 from icl_nb.induction.tasks import (
     Chains,
     MarkovTask,
+    SumTask,
+    agreement,
     excess_loss,
     expected_log_losses,
     log_losses,
@@ -67,6 +69,8 @@ __all__ = [
     "SharpnessGrowth",
     "SoftmaxedGrowth",
     "Stage",
+    "SumTask",
+    "agreement",
     "blurred_information",
     "copying_law",
     "copying_rate",

@@ -150,7 +150,7 @@ class MarkovTask:
         """
         check_count("n_sequences", n_sequences, 1)
         random = generator(seed)
-        kernel = torch.from_numpy(sample_kernels(self, n_sequences, seed=random))
+        kernel = torch.from_numpy(self.kernels(n_sequences, random))
         order, n_states = max(self.lags, default=0), self.n_states
         # One row of uniform numbers a token, so that those of a shorter sequence are the first of a longer one.
         uniform = torch.rand(self.length + 1, n_sequences, generator=random, dtype=torch.float64)
@@ -164,8 +164,67 @@ class MarkovTask:
                 row = row * n_states + tokens[t - lag]
             tokens[t] = (uniform[t][:, None] >= steps[sequence, row]).sum(-1)
         tokens = tokens.T.contiguous()
-        prior = None if self.dominance else self.concentration
+        prior = self.concentration if self.independent_rows else None
         return Chains(tokens[:, :-1].contiguous(), tokens[:, -1].clone(), kernel, self.lags, n_states, prior)
+
+    def kernels(self, n_kernels: int, random: torch.Generator) -> np.ndarray:
+        """What `sample` draws first, `(n_kernels, S**k, S)`."""
+        return sample_kernels(self, n_kernels, seed=random)
+
+    @property
+    def independent_rows(self) -> bool:
+        """Whether the rows of a kernel are independent draws from the prior, so that Bayes has a closed form."""
+        return not self.dominance
+
+
+@dataclass(frozen=True)
+class SumTask(MarkovTask):
+    r"""Chains in which no parent tells anything alone: the next token is a permutation of the sum of all parents.
+
+    .. math:: \mu(e \mid z) = (1 - \nu)\, 1\{e = \pi(z_1 + \dots + z_k \bmod S)\} + \nu / S
+
+    with a permutation :math:`\pi` of its own for each sequence. Stationary tokens are uniform and any k - 1 parents are
+    independent of the next token, up to the few tokens at the start. There is no prior of Dirichlet rows here.
+
+    Arguments:
+        n_states: as `MarkovTask`.
+        length: as `MarkovTask`.
+        lags: as `MarkovTask`; one parent or more.
+        concentration: plays no part.
+        dominance: must be 0.
+        noise: :math:`\nu`, in [0, 1).
+
+    Raises:
+        ValueError: as `MarkovTask`; no parent, a dominance, or a noise out of range.
+
+    Source: own.
+
+    Example:
+        >>> kernel = SumTask(noise=0.0).sample(1).kernel[0]
+        >>> kernel.argmax(-1)[[1, 3]].diff().item(), sorted(kernel[:3].argmax(-1).tolist())  # 0 + 1 = 1 + 0
+        (0, [0, 1, 2])
+    """
+
+    noise: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_fraction("noise", self.noise)
+        if not self.lags or self.dominance:
+            raise ValueError(f"lags={self.lags}, dominance={self.dominance}; a sum needs parents, and none that leads")
+
+    def kernels(self, n_kernels: int, random: torch.Generator) -> np.ndarray:
+        """What `sample` draws first, `(n_kernels, S**k, S)`."""
+        check_count("n_kernels", n_kernels, 1)
+        order = torch.rand(n_kernels, self.n_states, generator=random, dtype=torch.float64).argsort(-1)
+        shape = (self.n_states,) * len(self.lags)
+        total = torch.from_numpy(np.indices(shape).sum(0).ravel() % self.n_states)
+        sure = torch.nn.functional.one_hot(order[:, total], self.n_states).double()
+        return ((1 - self.noise) * sure + self.noise / self.n_states).numpy()
+
+    @property
+    def independent_rows(self) -> bool:
+        return False
 
 
 def sample_kernels(task: MarkovTask, n_kernels: int, *, seed: int | torch.Generator = 0) -> np.ndarray:
@@ -424,6 +483,32 @@ def excess_loss(probs: Tensor, chains: Chains, *, expected: bool = False) -> tup
     else:
         difference = log_losses(probs, chains.answer) - log_losses(bayes, chains.answer)
     return difference.mean().item(), (difference.std() / len(difference) ** 0.5).item()
+
+
+def agreement(p: Tensor, q: Tensor) -> tuple[float, float]:
+    r"""How alike two predictions are: share of sequences with a common favourite, and mean total variation.
+
+    .. math:: E \max_{F} |p(F) - q(F)| = \tfrac12\, E \sum_e |p_e - q_e|
+
+    Arguments:
+        p: probabilities, `(B, S)`.
+        q: others, of the same shape. States that tie for the first place are all favourites.
+
+    Raises:
+        ValueError: shapes that are not `(B, S)` or not alike.
+
+    Source: own.
+
+    Example:
+        >>> agreement(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([[0.25, 0.75], [0.0, 1.0]]))
+        (0.5, 0.625)
+    """
+    if p.ndim != 2 or not p.numel() or p.shape != q.shape:
+        raise ValueError(f"predictions have shapes {tuple(p.shape)} and {tuple(q.shape)}; both must be (B, S)")
+    p, q = p.double(), q.double()
+    favourite = [probs >= probs.max(-1, keepdim=True).values - 1e-9 for probs in (p, q)]
+    common = (favourite[0] & favourite[1]).any(-1).double().mean().item()
+    return common, (p - q).abs().sum(-1).mean().item() / 2
 
 
 def _dirichlet(random: np.random.Generator, shape: tuple[int, ...], concentration: float) -> np.ndarray:

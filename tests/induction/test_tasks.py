@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icl_nb.induction import tasks
-from icl_nb.induction.tasks import Chains, MarkovTask, histories, log_losses, loss, sample_kernels
+from icl_nb.induction.information import information, joint_distribution
+from icl_nb.induction.tasks import (
+    Chains,
+    MarkovTask,
+    SumTask,
+    agreement,
+    histories,
+    log_losses,
+    loss,
+    sample_kernels,
+)
 
 LAGS = [(), (1,), (2,), (1, 2), (1, 3), (2, 3), (1, 2, 3)]
 problems = st.builds(
@@ -214,6 +224,47 @@ def test_the_loss_is_a_mean_with_its_error_and_a_floor():
         loss(probs[:1], torch.tensor([0]))
     with pytest.raises(ValueError, match="floor"):
         loss(probs, torch.tensor([0, 0]), floor=1.0)
+
+
+# Sums
+
+
+@settings(max_examples=20)
+@given(
+    states=st.integers(2, 4), lags=st.sampled_from([(1, 2), (1, 3), (1, 2, 3)]), noise=st.sampled_from([0.1, 0.5]),
+    seed=st.integers(0, 2**31 - 1),
+)  # fmt: skip
+def test_no_parent_of_a_sum_tells_anything_alone(states, lags, noise, seed):
+    chains = SumTask(n_states=states, lags=lags, noise=noise).sample(2, seed=seed)
+    kernel = chains.kernel.numpy().reshape(2, *[states] * len(lags), states)
+    for z in np.ndindex(kernel.shape[1:-1]):
+        other = (z[0] + 1) % states, (z[1] - 1) % states, *z[2:]  # of the same sum
+        assert np.array_equal(kernel[(slice(None), *z)], kernel[(slice(None), *other)])
+        assert kernel[(0, *z)].max() == pytest.approx(1 - noise + noise / states)
+    joint = joint_distribution(chains.kernel.numpy(), lags, max(lags))
+    for left_out in lags:
+        rest = tuple(lag for lag in lags if lag != left_out)
+        assert information(joint, rest).max() < 1e-10 < 1e-3 < information(joint, lags).min()
+    assert chains.concentration is None
+
+
+def test_bad_sums_are_refused():
+    for options in ({"noise": 1.0}, {"lags": ()}, {"dominance": 0.5}, {"n_states": 1}):
+        with pytest.raises(ValueError, match=r"noise|sum|n_states"):
+            SumTask(**options)
+
+
+# Agreement
+
+
+def test_agreement():
+    p = torch.tensor([[0.7, 0.2, 0.1], [0.4, 0.4, 0.2]])
+    assert agreement(p, p) == (1.0, 0.0)
+    same, apart = agreement(p, p.flip(-1))
+    assert same == 0.5 and apart == pytest.approx((0.6 + 0.2) / 2)  # a tie shares one of its two favourites
+    for bad in (p[:1], p[0], p[:, :2]):
+        with pytest.raises(ValueError, match="predictions have shapes"):
+            agreement(p, bad)
 
 
 @pytest.mark.parametrize(
