@@ -25,16 +25,22 @@ PAGES = {
     ),
     "interpret": (
         "What is inside",
-        [f"interpret.{name}" for name in ("abstraction", "gauge", "rivals", "separation", "lens", "knowledge")],
+        [
+            f"interpret.{name}"
+            for name in ("abstraction", "gauge", "rivals", "imitation", "separation", "account", "lens", "knowledge")
+        ],
     ),
     "classifier": ("The estimator", ["classifier"]),
     "induction": (
         "Induction heads",
         [f"induction.{name}" for name in ("tasks", "information", "limit", "models", "training", "dynamics")],
     ),
-    "runs": ("Many runs", [f"runs.{name}" for name in ("engine", "sweep")]),
-    "shipped": ("What ships", [f"shipped.{name}" for name in ("recipes", "induction", "retrain", "tables", "regret")]),
-    "figures": ("Figures", ["figures.style", "figures.player", "figures.explorer"]),
+    "runs": ("Many runs", [f"runs.{name}" for name in ("engine", "sweep", "bench")]),
+    "shipped": (
+        "What ships",
+        [f"shipped.{name}" for name in ("recipes", "induction", "retrain", "depth", "tables", "regret")],
+    ),
+    "figures": ("Figures", ["figures.style", "figures.part_one", "figures.player", "figures.explorer"]),
 }
 
 MODULE = """
