@@ -338,3 +338,164 @@ Qed.
 
 End Layer.
 End Sample.
+
+(** ** Scores that compare fresh labels *)
+
+Section Labels.
+
+Variables (R : realFieldType) (e : exponential R) (d K : nat) (J : finType) (x : J -> 'cV[R]_d) (y : J -> 'I_K).
+
+(** Own-class attention and its excess, for a class of share [s] and the weight [w] = e^beta. *)
+Definition own_share (s w : R) : R := s * w / (1 - s + s * w).
+Definition excess_share (s w : R) : R := s * (w - 1) / (1 + s * (w - 1)).
+
+(** A layer of softmax attention with scores beta_h <u_i, u_j>, fresh labels u_i. *)
+Definition label_attention (beta : R) (i : J) : J -> R :=
+  softmax e (fun j => beta * dot (label R (y i)) (label R (y j))).
+Definition label_layer (H : finType) (gamma beta : H -> R) : J -> 'cV[R]_d :=
+  moved gamma (fun h => label_attention (beta h)) x.
+
+Variables k l : J.
+Hypothesis two_classes : y k != y l.
+
+Lemma share_bounds c : occurs y c -> 0 < share R y c < 1.
+Proof. by move=> occ; rewrite share_gt0 // (share_lt1 _ _ two_classes). Qed.
+
+Lemma denominator_gt0 s w : 0 < s < 1 -> 0 < w -> 0 < 1 - s + s * w :> R.
+Proof. by case/andP => s0 s1 w0; rewrite addr_gt0 ?subr_gt0 ?mulr_gt0. Qed.
+
+(** 3. Such attention is even. *)
+Theorem T3_label_attention beta i j :
+  label_attention beta i j = even y (fun c => own_share (share R y c) (e beta)) i j.
+Proof.
+set c := y i; set w := e beta; pose t : R := K%:R^-1.
+have scoreE k' : e (beta * dot (label R c) (label R (y k'))) = e (- (beta * t)) * (if y k' == c then w else 1).
+  rewrite dot_label mulrBr expD mulrC; congr (_ * _).
+  by rewrite eq_sym; case: (y k' == c); rewrite ?mulr1 ?mulr0 ?exp0.
+have n0 : #|J|%:R != 0 :> R by rewrite gt_eqF // (points_gt0 _ (occurs_at y i)).
+have c0 : size_of R y c != 0 by rewrite gt_eqF // size_gt0 ?occurs_at.
+have nc : #|J|%:R - size_of R y c != 0 by rewrite gt_eqF // subr_gt0 (size_lt _ _ two_classes).
+have D0 := denominator_gt0 (share_bounds (occurs_at y i)) (exp_gt0 e beta).
+have sumE : \sum_k' (if y k' == c then w else 1) = #|J|%:R - size_of R y c + size_of R y c * w.
+  rewrite (eq_bigr (fun k' => 1 + (w - 1) * (y k' == c)%:R)) => [|k' _]; last first.
+    by case: (y k' == c); rewrite ?mulr1 ?mulr0 ?addr0 // addrC subrK.
+  rewrite big_split /= sumr_const -mulr_sumr.
+  have -> : \sum_k' (y k' == c)%:R = size_of R y c.
+    rewrite /size_of -sum1dep_card natr_sum [RHS]big_mkcond /=.
+    by apply: eq_bigr => k' _; case: (y k' == c).
+  by move: (size_of R y c) (#|J|%:R) => u v; ring.
+rewrite /label_attention /softmax (eq_bigr _ (fun k' _ => scoreE k')) scoreE -mulr_sumr sumE.
+rewrite /even -/c /own_share /share -mulf_div mulfV ?exp_neq0 // mul1r.
+have D1 : #|J|%:R - size_of R y c + size_of R y c * w != 0.
+  rewrite gt_eqF // addr_gt0 ?mulr_gt0 ?exp_gt0 ?size_gt0 ?occurs_at //.
+  by rewrite subr_gt0 (size_lt _ _ two_classes).
+by case: (y j == c); field; rewrite ?D1 ?nc ?c0 ?n0.
+Qed.
+
+(** Its excess has the sign of beta. *)
+Theorem T3_excess beta c : occurs y c ->
+  [/\ excess y (fun c => own_share (share R y c) (e beta)) c = excess_share (share R y c) (e beta),
+      (0 < excess_share (share R y c) (e beta)) = (0 < beta)
+    & (excess_share (share R y c) (e beta) < 0) = (beta < 0)].
+Proof.
+move=> occ; have := share_bounds occ; set s := share R y c => s01.
+have D0 := denominator_gt0 s01 (exp_gt0 e beta); case/andP: s01 => s0 s1.
+have DE : 1 - s + s * e beta = 1 + s * (e beta - 1) by ring.
+have S0 : 1 - s != 0 by rewrite gt_eqF // subr_gt0.
+split.
+- rewrite /excess -/s /own_share /excess_share; field.
+  by rewrite S0 -DE gt_eqF.
+- by rewrite /excess_share pmulr_lgt0 ?invr_gt0 -?DE // pmulr_rgt0 // subr_gt0 -(exp0 e) ltr_exp.
+- by rewrite /excess_share pmulr_llt0 ?invr_gt0 -?DE // pmulr_rlt0 // subr_lt0 -(exp0 e) ltr_exp.
+Qed.
+
+Lemma eq_scatter (x1 x2 : J -> 'cV[R]_d) : x1 =1 x2 -> between x1 y = between x2 y /\ within x1 y = within x2 y.
+Proof.
+move=> same.
+have same_class c : class_mean x1 y c = class_mean x2 y c by congr (_ *: _); apply: eq_bigr => j _.
+have same_mean : mean x1 = mean x2 by congr (_ *: _); apply: eq_bigr => j _.
+split; last by congr (_ *: _); apply: eq_bigr => j _; rewrite same same_class.
+by apply: eq_bigr => c _; rewrite /offset same_class same_mean.
+Qed.
+
+Section LabelLayer.
+
+Variables (H : finType) (gamma beta : H -> R).
+
+Let own h c := own_share (share R y c) (e (beta h)).
+
+Lemma label_layerE : label_layer gamma beta =1 moved gamma (fun h => even y (own h)) x.
+Proof.
+move=> i; congr (_ + _); apply: eq_bigr => h _; congr (_ *: _); apply: eq_bigr => j _.
+by rewrite T3_label_attention.
+Qed.
+
+Lemma label_gain c : occurs y c -> gain gamma y own c = 1 + \sum_h gamma h * excess_share (share R y c) (e (beta h)).
+Proof. by move=> occ; congr (_ + _); apply: eq_bigr => h _; have [-> _ _] := T3_excess (beta h) occ. Qed.
+
+(** If all steps and all beta have the sign of attraction, classes come apart in every direction, and the scatter within
+    them stays as it is. *)
+Theorem T3_grows : (forall h, 0 <= gamma h) -> (forall h, 0 <= beta h) ->
+  loewner (between x y) (between (label_layer gamma beta) y) /\ within (label_layer gamma beta) y = within x y.
+Proof.
+move=> gamma0 beta0; have [-> ->] := eq_scatter label_layerE.
+split; last by apply: T3_within two_classes.
+have excess0 h c : occurs y c -> 0 <= gamma h * excess_share (share R y c) (e (beta h)).
+  move=> occ; have [_ pos _] := T3_excess (beta h) occ; apply: mulr_ge0 => //.
+  have [<-|b0] := eqVneq 0 (beta h); first by rewrite exp0 /excess_share subrr mulr0 mul0r.
+  by rewrite ltW // pos lt_def eq_sym b0 beta0.
+pose hi := 1 + \sum_c \sum_h `|gamma h * excess_share (share R y c) (e (beta h))|.
+have [] // := @T3_matrix_bounds _ _ _ _ x y H gamma own _ _ two_classes 1 hi ler01.
+  move=> c occ; rewrite label_gain // ler_addl sumr_ge0 => [|h _]; last exact: excess0.
+  rewrite ler_add2l (bigD1 c) //= ler_paddr ?sumr_ge0 // => [c' _|]; first by rewrite sumr_ge0.
+  by apply: ler_sum => h _; apply: ler_norm.
+by rewrite expr1n scale1r.
+Qed.
+
+(** 4. Classes of equal size: one factor, exactly. *)
+Theorem T3_equal_sizes s : (forall c, occurs y c -> share R y c = s) ->
+  let f := 1 + \sum_h gamma h * excess_share s (e (beta h)) in
+  separation (label_layer gamma beta) y = f ^+ 2 * separation x y
+    /\ fisher_ratio (label_layer gamma beta) y = f ^+ 2 * fisher_ratio x y.
+Proof.
+move=> equal f; have [SB SW] := eq_scatter label_layerE.
+have [|_ sep fish] := @T3_equal _ _ _ _ x y H gamma own _ _ two_classes f.
+  by move=> c occ; rewrite /f -(equal c occ); apply: label_gain.
+by split; rewrite /separation /fisher_ratio SB SW.
+Qed.
+
+End LabelLayer.
+
+(** With one head it is more than 1 if and only if gamma rho > 0 or gamma rho < -2. *)
+Theorem T3_factor (a : R) : (1 < (1 + a) ^+ 2) = (0 < a) || (a < - 2%:R).
+Proof.
+rewrite -subr_gt0 (_ : (1 + a) ^+ 2 - 1 = a * (a + 2%:R)); last by ring.
+have [a0|a0|->] := ltgtP a 0; last by rewrite mul0r ltxx oppr_gt0 ltrn0.
+  by rewrite nmulr_rgt0 // -ltr_subr_addr sub0r.
+by rewrite pmulr_rgt0 // addr_gt0 ?ltr0n.
+Qed.
+
+(** As beta grows it tends to (1 + gamma)^2, with an error below a multiple of 1 / beta. *)
+Theorem T3_limit (s gamma beta : R) : 0 < s < 1 -> 0 < beta ->
+  `|(1 + gamma * excess_share s (e beta)) ^+ 2 - (1 + gamma) ^+ 2| <= 2%:R * `|gamma| * (1 + `|gamma|) / (s * beta).
+Proof.
+case/andP=> s0 s1 beta0; set rho := excess_share _ _.
+have D0 : 0 < 1 + s * (e beta - 1) by apply: addr_gt0 ltr01 _; apply: mulr_gt0 => //; rewrite subr_gt0 exp_gt1.
+have rhoE : 1 - rho = (1 + s * (e beta - 1))^-1.
+  by rewrite /rho /excess_share; field; rewrite gt_eqF.
+have rho1 : 0 <= 1 - rho by rewrite rhoE invr_ge0 ltW.
+have rho0 : 0 <= rho by rewrite /rho /excess_share divr_ge0 ?mulr_ge0 ?subr_ge0 // ltW // exp_gt1.
+have close : 1 - rho <= (s * beta)^-1.
+  rewrite rhoE lef_pinv ?posrE ?mulr_gt0 //.
+  by apply: ler_paddl ler01 _; rewrite ler_pmul2l // ler_subr_addl exp_tangent.
+have -> : (1 + gamma * rho) ^+ 2 - (1 + gamma) ^+ 2 = - (gamma * (1 - rho) * (2%:R + gamma * (1 + rho))) by ring.
+rewrite normrN !normrM (ger0_norm rho1).
+have -> : 2%:R * `|gamma| * (1 + `|gamma|) / (s * beta) = `|gamma| * (s * beta)^-1 * (2%:R * (1 + `|gamma|)) by ring.
+apply: ler_pmul; rewrite ?mulr_ge0 ?normr_ge0 //; first by rewrite ler_wpmul2l ?normr_ge0.
+have -> : 2%:R * (1 + `|gamma|) = 2%:R + `|gamma| * 2%:R by ring.
+apply: le_trans (ler_norm_add _ _) _; rewrite normr_nat ler_add2l normrM.
+apply: ler_wpmul2l (normr_ge0 _) _ _ _; rewrite ger0_norm ?addr_ge0 ?ler01 //.
+by rewrite -[2%:R]/(1 + 1) ler_add2l -subr_ge0.
+Qed.
+
+End Labels.
