@@ -76,8 +76,9 @@ notebooks: env ## Re-execute the notebooks in place (NB=book/01-data.ipynb for o
 	$(BIN)/python tools/execute.py --jobs $(JOBS) $(NB)
 
 .PHONY: pages
-pages: env ## Write the reference pages of the package and of the command line
+pages: env ## Write the reference pages of the package and of the command line, and the ledger of claims
 	$(BIN)/python -m tools.pages
+	$(BIN)/python -m tools.claims
 
 .PHONY: checkpoints
 checkpoints: env ## Retrain every checkpoint that ships
