@@ -20,6 +20,7 @@ Letters: B tasks, n context points, q queries, N = n + q, d features, K classes,
 import json
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -28,8 +29,11 @@ SCALARS = ("alpha", "beta", "gamma", "delta")
 
 LENGTH = 64  # context points at which the slopes count nothing
 
+# Numbers of attention that are held at once, to stay in a core's cache; and rows of a product, at the least.
+BLOCK, LEAST_ROWS = 2**18, 64
 
-def step(layer, x, u, n):
+
+def step(layer, x, u, n, rows=slice(None)):
     """One layer: the points and labels after it, and the attention that moved them.
 
     Arguments:
@@ -37,6 +41,7 @@ def step(layer, x, u, n):
         x: points, the context first, `(B, N, d)`.
         u: their labels, `(B, N, K)`.
         n: context points.
+        rows: which points are wanted; all of them by default.
 
     Returns:
         x, u, and the attention A, `(B, H, N, n)`.
@@ -49,13 +54,14 @@ def step(layer, x, u, n):
     """
     alpha, beta, gamma, delta = (layer[name][:, None, None] for name in SCALARS)  # (H, 1, 1) each
     context_x, context_u = x[:, :n], u[:, :n]  # nobody reads a query
+    x, u = x[:, rows], u[:, rows]
     scores = alpha * (x @ context_x.mT)[:, None] + beta * (u @ context_u.mT)[:, None]  # (B, H, N, n)
     A = np.exp(scores - scores.max(-1, keepdims=True))
     A /= A.sum(-1, keepdims=True)
     return x + (gamma * A).sum(1) @ context_x, u + (delta * A).sum(1) @ context_u, A
 
 
-def memory_step(layer, x, u, n):
+def memory_step(layer, x, u, n, rows=slice(None)):
     r"""One layer of a recursion with memory: points `(B, N, m, d)`, labels `(B, N, m, K)`, scalars `(H, m, m)`.
 
     .. math:: A_{ij} &= \mathrm{softmax}_j \sum_{ab} \big( \alpha_{ab} \langle x_i^a, x_j^b \rangle
@@ -73,6 +79,7 @@ def memory_step(layer, x, u, n):
         [-1.0, 1.0, 5.0]
     """
     context = {"alpha": x[:, :n], "beta": u[:, :n]}
+    x, u = x[:, rows], u[:, rows]
 
     def score(name, blocks):  # t a task, h a head, i and j points, a and b copies, k a feature or a class
         return np.einsum("hab,tiak,tjbk->thij", layer[name], blocks, context[name], optimize=True)
@@ -158,13 +165,31 @@ class Recursion:
             `(B, K)` for one query, `(B, q, K)` for several, float64.
 
         Raises:
-            ValueError: shapes or labels are not as above, a value is not finite, or no point is labelled.
+            ValueError: shapes or labels are not as above, a value is not finite, or no point is labelled; or features
+                and scalars so large that the logits are not finite.
         """
         x, u, n = self.embed(x, y)
-        for layer in self.at_length(n).table:
-            x, u, _ = self.step(layer, x, u, n)
-        logits = self.read_out(u[:, n:])
+        table = self.at_length(n).table
+        each = table.shape[1] * n  # numbers of attention a point
+        tasks = max(1, BLOCK // (each * x.shape[1]))
+        pieces = [
+            self._run(table, x[start : start + tasks], u[start : start + tasks], n, max(LEAST_ROWS, BLOCK // each))
+            for start in range(0, len(x), tasks)
+        ]
+        logits = self.read_out(np.concatenate(pieces)[:, n:])
+        if not np.isfinite(logits).all():
+            raise ValueError(
+                f"the logits are not finite: features reach {np.abs(x).max():.1e}, or the scalars are too large"
+            )
         return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    def _run(self, table, x, u, n, rows):
+        """Labels after all layers, some rows at a time: the attention of all points would take n^2 numbers."""
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is seen at the end
+            for layer in table:
+                parts = [self.step(layer, x, u, n, slice(at, at + rows))[:2] for at in range(0, x.shape[1], rows)]
+                x, u = parts[0] if len(parts) == 1 else map(partial(np.concatenate, axis=1), zip(*parts, strict=True))
+        return u
 
     def at_length(self, n: float) -> "Recursion":
         r"""The recursion for contexts of n points, without slopes: itself where it has none.
