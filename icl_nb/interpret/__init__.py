@@ -17,6 +17,8 @@ __getattr__, __dir__, __all__ = exports(
             "sign_phases",
         ],
         "account": ["Account", "account"],
+        "certificate": ["Certificate", "Enclosure", "InconclusiveError", "certify", "theorem"],
+        "contraction": ["certain_contraction", "layer_jacobian", "layer_map"],
         "gauge": [
             "CoordinateEffect",
             "I_D",
@@ -57,6 +59,19 @@ __getattr__, __dir__, __all__ = exports(
             "queries",
             "rivals_on_path",
             "student_path",
+        ],
+        "noise": ["limit_margin", "noisy_limit"],
+        "population": [
+            "Law",
+            "PopulationPath",
+            "class_space",
+            "growth",
+            "own_class_mass",
+            "population_accuracy",
+            "population_law",
+            "population_path",
+            "population_separation",
+            "weighted_step",
         ],
         "rivals": [
             "Explanation",

@@ -1,0 +1,134 @@
+"""Enclosures hold what floats find, at every precision; a wrong table is refuted, and what is too wide is refused."""
+
+import math
+
+import numpy as np
+import pytest
+
+from icl_nb.interpret import certificate as cert
+from icl_nb.interpret.population import growth, population_law, population_path, population_separation
+from icl_nb.models.files import load
+from icl_nb.recursion import Recursion
+
+SMALL = Recursion(
+    {"alpha": [[0.4], [-0.3]], "beta": [[1.0], [2.0]], "gamma": [[-0.4], [1.2]], "delta": [[0.3], [0.6]]}, 2
+)
+
+
+def holds(enclosures, values, slack=0.0):
+    return all(e.low - slack <= v <= e.high + slack for e, v in zip(enclosures, values, strict=True))
+
+
+def law_of(recursion, cut=8.0):
+    """What float quadrature finds, on the law that is certified: g, mean, spread, label and separation by layer."""
+    law = population_law([[1.0], [-1.0]], radial=240)
+    inside = np.abs(law.points[:, 0]) <= cut
+    law = law._replace(
+        points=law.points[inside], labels=law.labels[inside], weights=law.weights[inside] / law.weights[inside].sum()
+    )
+    path = population_path(recursion, law)
+    first = law.labels == 0
+    weights = law.weights[first] / law.weights[first].sum()
+    x, u = path.x[:, first, 0], path.u[:, first, 0]
+    mean = x @ weights
+    return growth(recursion), mean, x**2 @ weights - mean**2, u @ weights, population_separation(path, law, 5)
+
+
+@pytest.fixture(scope="module")
+def proof():
+    return cert.certify(SMALL)
+
+
+def test_a_small_table_is_proved_and_floats_lie_within(proof):
+    assert proof.verdict == "proved" and proof.slope > 0
+    for found, values in zip(
+        (proof.growth, proof.mean, proof.spread, proof.label, proof.separation), law_of(SMALL), strict=True
+    ):
+        assert holds(found, values, slack=1e-11)
+    assert max(e.width for e in proof.separation) < 1e-6
+
+
+def test_enclosures_of_two_precisions_and_plans_overlap(proof, monkeypatch):
+    monkeypatch.setattr(cert, "EFFORTS", ((0.05, 70),))
+    other = cert.certify(SMALL, bits=90)
+    for name in ("growth", "mean", "spread", "label", "separation"):
+        for one, two in zip(getattr(proof, name), getattr(other, name), strict=True):
+            assert max(one.low, two.low) <= min(one.high, two.high)
+
+
+@pytest.mark.parametrize("name", ["four-0"])
+def test_a_shipped_table_is_proved(name):
+    recursion = Recursion.from_model(load(name))
+    found = cert.certify(recursion)
+    assert found.verdict == "proved"
+    assert holds(found.separation, law_of(recursion)[-1], slack=1e-9)
+
+
+def test_a_margin_that_is_wrong_everywhere_is_refuted():
+    found = cert.certify(SMALL.replace(delta=-SMALL.table.delta), reach=3)
+    assert found.verdict == "refuted"
+    at, margin = found.witness
+    assert margin.high < 0 and 0 < at <= 3
+
+
+def test_a_margin_that_is_wrong_far_out_alone_is_refuted():
+    """The first layer answers; the second takes it back where queries are far from the border."""
+    table = Recursion({"alpha": [[0.5], [-0.25]], "beta": 0, "gamma": 0, "delta": [[1.0], [1.7]]}, 2)
+    path = population_path(table, population_law([[1.0], [-1.0]]), np.linspace(0.05, 6, 120)[:, None]).query_u[-1, :, 0]
+    assert path[0] > 0 > path[-1] or path[0] < 0 < path[-1]
+    found = cert.certify(table)
+    assert found.verdict == "refuted" and found.slope == -math.inf
+
+
+def test_a_table_that_answers_nothing_is_not_decided_and_nothing_is_rounded(monkeypatch):
+    monkeypatch.setattr(cert, "EFFORTS", cert.EFFORTS[:1])
+    found = cert.certify(SMALL.replace(delta=0), cut=4, reach=3)
+    assert found.verdict == "inconclusive" and found.witness is None
+
+
+def test_a_plan_that_is_too_coarse_is_refused(monkeypatch):
+    monkeypatch.setattr(cert, "EFFORTS", ((0.05, 60),))
+    monkeypatch.setattr(cert, "_plan", lambda *_: ([(0.0, 4.0)], [(-0.5, 0.5), (0.25, 3.0)]))
+    with pytest.raises(cert.InconclusiveError, match="not known to be analytic"):
+        cert.certify(SMALL, cut=4, reach=3)
+
+
+@pytest.mark.parametrize("gap", [[(0.0, 1.0), (1.5, 4.0)], [(0.0, 1.0), (1.0, 3.5)]])
+def test_a_plan_with_a_gap_is_refused(monkeypatch, gap):
+    monkeypatch.setattr(cert, "_plan", lambda *_: (gap, [(-0.5, 0.5), (0.25, 3.0)]))
+    with pytest.raises(AssertionError, match="gap"):
+        cert.certify(SMALL, cut=4, reach=3)
+
+
+def test_the_bound_on_a_quadrature_sum_holds():
+    """The error of the rule against its bound, for functions with a pole just outside the disc."""
+    for count in (3, 5, 7, 9):
+        for pole in (2.05, -2.3, 3.0):
+            nodes, weights = np.polynomial.legendre.leggauss(count)
+            error = abs(weights @ (1 / (pole - nodes)) - math.log((pole + 1) / (pole - 1)))
+            assert error <= 4 / (abs(pole) - 2) * 0.5 ** (2 * count) / 0.5
+
+
+@pytest.mark.parametrize("value", [1 / 3, -2.5e-9, 7.0])
+def test_an_enclosure_rounds_outwards(value):
+    found = cert._enclosure(cert.arb(value) / 3)
+    assert found.low < value / 3 < found.high and found.width < 1e-14 * max(1, abs(value))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [({"cut": 3}, "cut"), ({"reach": 9.0}, "reach"), ({"bits": 20}, "bits"), ({"n_features": 0}, "n_features")],
+)
+def test_bad_input(change, match):
+    with pytest.raises(ValueError, match=match):
+        cert.certify(SMALL, **change)
+
+
+def test_memory_is_refused():
+    with pytest.raises(ValueError, match="copies"):
+        cert.certify(Recursion({"alpha": np.zeros((1, 1, 2, 2)), "beta": 0, "gamma": 0, "delta": 0}))
+
+
+def test_the_theorem_says_what_was_found(proof):
+    text = cert.theorem(proof, "small")
+    assert "is answered rightly" in text and f"{math.floor(1e4 * proof.slope) / 1e4:.4f}" in text
