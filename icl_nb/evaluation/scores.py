@@ -17,6 +17,9 @@ from icl_nb.tasks.linear import LinearTask
 LEAST_PROBABILITY = 1e-3
 
 
+PIECE = 2**23  # numbers of attention that a prediction holds at once
+
+
 Predictor = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -188,9 +191,11 @@ def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
     Arguments:
         model: takes `x (B, n + q, d)` and `y (B, n)`, gives `(B, K)` or `(B, q, K)`.
         batch: the tasks.
-        batch_size: tasks a piece.
+        batch_size: tasks a piece, at most; fewer where contexts are long.
     """
-    check_count("batch_size", batch_size, 1)
+    batch_size = check_count("batch_size", batch_size, 1)
+    heads, (_, points, _), n_context = getattr(model, "heads", 1), batch.x.shape, batch.context_y.shape[1]
+    batch_size = max(1, min(batch_size, PIECE // (heads * points * n_context)))
     dtype, device = getattr(model, "dtype", batch.x.dtype), getattr(model, "device", batch.x.device)
     if hasattr(model, "at"):  # a transformer, which may fit other sizes
         model = model.at(batch.x.shape[2], batch.n_classes)

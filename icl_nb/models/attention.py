@@ -29,6 +29,8 @@ from icl_nb.tasks.batch import check_prompt
 
 LENGTH = 64  # context points at which slopes count nothing
 
+LONG = 1024  # context points from which on answers are found without the attention of all points, n^2 numbers a head
+
 
 def attention_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """One layer.
@@ -62,6 +64,13 @@ def fused_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> Tensor:
     queries = (z @ m.transpose(0, 1).reshape(size, heads * size)).reshape(batch, 1, points * heads, size)
     averages = nn.functional.scaled_dot_product_attention(queries, context, context, scale=1.0)
     return z + averages.reshape(batch, points, heads * size) @ v.transpose(1, 2).reshape(heads * size, size)
+
+
+def answering_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
+    """As `attention_layer`; for a long context as `fused_layer`, and without its attention."""
+    if n_context < LONG:
+        return attention_layer(z, n_context, m, v)
+    return fused_layer(z, n_context, m, v), None
 
 
 class InContextTransformer(nn.Module, ABC):
@@ -302,6 +311,19 @@ class AttentionTransformer(InContextTransformer):
         layers = [partial(attention_layer, m=m, v=v) for m, v in zip(ms, vs, strict=True)]
         return self.embed, layers, self.read_out
 
+    def answering_parts(self, **around) -> tuple[Callable, list[Callable], Callable]:
+        """As `InContextTransformer.answering_parts` says."""
+        embed, layers, read_out = self.parts(**around)
+        plain = [getattr(layer, "func", None) is attention_layer for layer in layers]  # and no subclass's own
+        return (
+            embed,
+            [
+                partial(answering_layer, **a.keywords) if is_plain else a
+                for a, is_plain in zip(layers, plain, strict=True)
+            ],
+            read_out,
+        )
+
     def embed(self, x: Tensor, y: Tensor) -> Tensor:
         """Tokens `(B, N, D)` of points `x (B, N, d)` whose first n have labels `y (B, n)`; the rest get u = 0.
 
@@ -447,7 +469,7 @@ class EquivariantTransformer(AttentionTransformer):
     def answering_parts(self, **around) -> tuple[Callable, list[Callable], Callable]:
         """As `InContextTransformer.answering_parts` says; with slopes the attention is fused."""
         if not self.slopes or around:
-            return self.parts(**around)
+            return super().answering_parts(**around)
         return self.embed, self._layers(lambda *arguments: (fused_layer(*arguments), None)), self.read_out
 
     def _layers(self, attend: Callable) -> list[Callable]:

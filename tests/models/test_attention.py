@@ -14,6 +14,7 @@ from torch.func import functional_call, jacrev
 
 from icl_nb.evaluation.oracle import bayes_predict
 from icl_nb.evaluation.scores import evaluate
+from icl_nb.models import attention as attention_module
 from icl_nb.models.attention import (
     AttentionTransformer,
     DenseTransformer,
@@ -659,3 +660,17 @@ def test_layers_are_seen_by_torch():
         assert set(model.state_dict()) == {"m", "v", "scale"}
         assert isinstance(model.double().weights()[0], Tensor) and model.dtype == torch.float64
         assert type(model)(**model.config).config == model.config
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_long_contexts_are_answered_as_short_ones(heads, monkeypatch):
+    """Without the attention of all points, to rounding; gradients too."""
+    model = EquivariantTransformer(4, 3, 3, heads, seed=1).double()
+    batch = LinearTask(20, 4, 3).sample(2, n_queries=3, dtype=torch.float64)
+    found = []
+    for long in (10**9, 1):
+        monkeypatch.setattr(attention_module, "LONG", long)
+        logits = model(batch.x, batch.context_y)
+        found.append((logits.detach(), *torch.autograd.grad(logits.square().sum(), [model.m, model.v])))
+    for plain, fused in zip(*found, strict=True):
+        assert (plain - fused).abs().max() <= 1e-12 * plain.abs().max()
