@@ -23,6 +23,7 @@ from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.models.files import SHIPPED, available, check_path, describe, load, save
 from icl_nb.models.ordinary import OrdinaryTransformer
 from icl_nb.models.training import SYMMETRIES, train
+from icl_nb.runs.bench import PARTS, bench
 from icl_nb.runs.engine import BACKENDS, take_shard
 from icl_nb.runs.sweep import sweep
 from icl_nb.shipped import retrain as checkpoints
@@ -32,7 +33,8 @@ KINDS = {"dense": DenseTransformer, "equivariant": EquivariantTransformer, "ordi
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command: 0 where it went well, 2 where the input was wrong and one line says what, 130 after Ctrl-C."""
+    """Run the command: 0 where it went well, 1 where nothing was proved, 2 where the input was wrong and one line says
+    what, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     # The matrices here are small: a second thread gains nothing, and where other work holds the cores it slows a step a
     # hundredfold. Torch is loaded already; the variable is for the processes that `checkpoints` starts.
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(rows, indent=2))
     else:
         _print_table(rows)
-    return 0
+    return getattr(options, "status", 0)
 
 
 def run_train(options) -> list[dict]:
@@ -106,30 +108,10 @@ def run_evaluate(options) -> list[dict]:
 
 
 def run_bench(options) -> list[dict]:
-    """Milliseconds of what the book spends its time on."""
-    check_count("repeats", options.repeats, 1)
-    task = _task(options)
-    batch = task.sample(96, n_queries=16)
-    model = _build(options, options.depth, options.heads, seed=0)
-    jobs = {
-        "sample 96 tasks x 16 queries": lambda: task.sample(96, n_queries=16),
-        "forward pass": lambda: torch.no_grad()(model)(batch.x.to(model.device), batch.context_y.to(model.device)),
-        "training step": lambda: train(model, task, steps=1, progress=False),
-        "oracle, 96 tasks x 16 queries": lambda: bayes_predict(batch),
-        **{f"baseline {name}, 96 tasks": lambda name=name: baseline_predict(batch, name) for name in BASELINES},
-    }
-    rows = []
-    for name, job in tqdm(jobs.items(), desc="bench", disable=True if options.json else None):
-        job()
-        times = []
-        for _ in range(options.repeats):
-            started = time.perf_counter()
-            job()
-            times.append(1000 * (time.perf_counter() - started))
-        rows.append(
-            {"what": name, "ms_best": round(min(times), 2), "ms_median": round(sorted(times)[len(times) // 2], 2)}
-        )
-    return rows
+    """Time the package beside its peers and against the machine; see `icl_nb.runs.bench`."""
+    parts = PARTS if options.parts is None else tuple(options.parts)
+    rows = bench(parts, rounds=options.repeats, device=options.device)
+    return list(tqdm(rows, desc="bench", unit="row", disable=True if options.json else None))
 
 
 def run_sweep(options) -> list[dict]:
@@ -182,6 +164,32 @@ def run_checkpoints(options) -> list[dict]:
     return rows
 
 
+def run_certify(options) -> list[dict]:
+    """The theorem about a table, with its numbers; where there is none, the status of the command is 1."""
+    from icl_nb.interpret import certificate  # here, so that no other command loads what the ball arithmetic needs
+    from icl_nb.recursion import Recursion
+
+    recursion = Recursion.from_model(load(options.checkpoint))
+    given = {"n_features": options.n_features, "cut": options.cut, "reach": options.reach, "bits": options.bits}
+    try:
+        found = certificate.certify(recursion, **given)
+    except certificate.InconclusiveError as error:
+        options.status = 1
+        return [{"table": options.checkpoint, "verdict": "inconclusive", "why": str(error), **given}]
+    options.status = int(found.verdict != "proved")
+    if options.json:
+        return [{"table": options.checkpoint, **asdict(found)}]
+    dropped = 0.0 if recursion.dropped is None else float(recursion.dropped.max())
+    print(certificate.theorem(found, options.checkpoint))
+    if dropped:
+        print(f"It is about the recursion read off the model, which drops up to {100 * dropped:.0f} % of a layer.")
+    names = ("growth", "mean", "spread", "label", "separation")
+    return [
+        {"layer": t} | {name: f"[{value.low:.9f}, {value.high:.9f}]" for name, value in zip(names, row, strict=True)}
+        for t, row in enumerate(zip(*(getattr(found, name) for name in names), strict=True))
+    ]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="icl-nb", description="In-context classification by transformers, opened up.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {icl_nb.__version__}")
@@ -215,11 +223,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--baselines", action="store_true", help="add the Bayes oracle and the classical baselines")
     sub.add_argument("--device", default="cpu", help="cpu, cuda, ...")
 
-    sub = command("bench", run_bench, "time sampling, the forward pass, a training step, the oracle and the baselines")
-    _add_task(sub), _add_model(sub)
-    sub.add_argument("--depth", type=int, default=8, help="layers L")
-    sub.add_argument("--heads", type=int, default=1, help="heads a layer, H")
-    sub.add_argument("--repeats", type=int, default=5, help="timed runs of each")
+    sub = command("bench", run_bench, "time the package beside its peers, and against what the machine can do")
+    sub.add_argument("--parts", nargs="+", choices=PARTS, help="what to time; all by default")
+    sub.add_argument("--repeats", type=int, default=9, help="turns of each contender")
+    sub.add_argument("--device", default="cpu", help="cpu, cuda, ...")
 
     sub = command("sweep", run_sweep, "train over a grid of depths, heads and seeds")
     _add_task(sub), _add_model(sub), _add_training(sub)
@@ -239,6 +246,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--resume", action="store_true", help="keep what the folder holds of the same recipe")
     _add_engine(sub, jobs=2)
+
+    sub = command("certify", run_certify, "prove what a table does with two classes and points without end")
+    sub.add_argument("checkpoint", help="a name that `icl-nb checkpoints` lists, or a .safetensors file")
+    sub.add_argument("--n-features", type=int, default=5, help="features d, for the separation")
+    sub.add_argument("--cut", type=float, default=8.0, help="standard deviations within which points are normal")
+    sub.add_argument("--reach", type=float, default=6.0, help="distance from the border up to which queries are judged")
+    sub.add_argument("--bits", type=int, default=120, help="of the ball arithmetic")
     return parser
 
 

@@ -5,6 +5,7 @@ from icl_nb.lazy import exports
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
+        "bench": ["PARTS", "Size", "bench", "growth", "machine", "paired", "peak_bytes"],
         "engine": ["BACKENDS", "run_all", "take_shard"],
         "sweep": ["name_of", "run_configuration", "sweep"],
     },

@@ -72,7 +72,7 @@ def _listen(function: Callable, jobs: dict[str, tuple], n_jobs: int, client) -> 
     from joblib.externals.loky import get_reusable_executor
 
     if client:
-        where = joblib.parallel_config("dask", client=client)
+        where = joblib.parallel_config("dask", client=client, wait_for_workers_timeout=60)
     elif n_jobs == 1:
         where = joblib.parallel_config("sequential")
     else:

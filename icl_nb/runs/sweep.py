@@ -81,7 +81,9 @@ def sweep(
         results = {name: kept for name in order if (kept := _read(folder / f"{name}.json", wanted[name])) is not None}
     missing = {name: (wanted[name],) for name in order if name not in results}
     found = run_all(run_configuration, missing, n_jobs=jobs, backend=backend, scheduler=scheduler)
-    with tqdm(total=len(order), initial=len(order) - len(missing), desc="sweep", disable=None if progress else True) as bar:
+    with tqdm(
+        total=len(order), initial=len(order) - len(missing), desc="sweep", disable=None if progress else True
+    ) as bar:
         for name, result in found if missing else ():
             results[name] = result
             if folder is not None:

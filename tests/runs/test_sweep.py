@@ -149,7 +149,7 @@ def test_processes_give_what_one_gives(tmp_path):
 def cluster():
     """A scheduler and two workers, each a process of its own, as on two machines: its address and the workers."""
     pytest.importorskip("distributed")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     options = {"env": environment, "stderr": subprocess.STDOUT, "stdout": subprocess.PIPE, "text": True}
     dask = [sys.executable, "-m", "dask"]
     where = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
