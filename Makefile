@@ -85,10 +85,11 @@ checkpoints: env ## Retrain every checkpoint that ships
 	$(BIN)/icl-nb checkpoints --retrain --jobs $(JOBS)
 
 .PHONY: tables
-tables: env ## Repeat the benchmarks of chapters 5 (equal depth) and 11 (real tables, all sizes): about 45 minutes
+tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law) and 11 (real tables, all sizes): about 50 minutes
 	$(BIN)/python -m icl_nb.shipped.depth
 	$(BIN)/python -m icl_nb.shipped.tables
 	$(BIN)/python -m icl_nb.shipped.regret
+	$(BIN)/python -m icl_nb.shipped.trained
 
 .PHONY: bench
 bench: env ## Time the package on this machine

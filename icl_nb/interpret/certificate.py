@@ -10,8 +10,8 @@ over :math:`a' \in (0, c)`, with :math:`A, \ell` the maps that the layers before
 of it; in code :math:`\ell` is called u. Every number is a ball of python-flint that holds the true one. An integral is
 a Gauss-Legendre sum on short pieces. The error of the sum is bounded because both maps are analytic in a disc about
 each piece, of twice its half-length: how far they may move there is bounded layer by layer from the exact moments at
-its centre (chapter 7 has the proof). What floats decide is only where pieces end: a bad choice gives wide balls and never a
-wrong one.
+its centre (chapter 7 has the proof). What floats decide is only where pieces end: a bad choice gives wide balls and
+never a wrong one.
 
 Points are normal within `cut` standard deviations, so that no tail is left to be bounded: a sample of n points N(0, I)
 is one of that law with probability of at least :math:`1 - 2 n \Phi(-c)`, which for c = 8 is
@@ -102,7 +102,7 @@ def certify(
         bits: precision of the ball arithmetic, at least 53.
 
     Raises:
-        ValueError: the table has memory, its scale is not positive, or a number is out of range.
+        ValueError: the table has memory or slopes, its scale is not positive, or a number is out of range.
         InconclusiveError: a bound on the law itself, without which nothing follows, could not be had.
 
     Source: own, chapter 7.
@@ -115,8 +115,10 @@ def certify(
         >>> certify(table.replace(delta=-1), cut=4, reach=3).verdict
         'refuted'
     """
-    if recursion.table.alpha.ndim != 2:
-        raise ValueError("the certificate is for tables without memory, and this recursion has copies")
+    if recursion.table.alpha.ndim != 2 or recursion.slopes is not None:
+        raise ValueError(
+            "the certificate is for tables without memory and slopes, and this recursion has copies or slopes"
+        )
     if not recursion.scale > 0:
         raise ValueError(f"scale={recursion.scale!r}; it must be positive for the margin to be that of the label")
     if not 4 <= cut <= 12 or not 0 < reach <= cut:

@@ -125,6 +125,9 @@ def growth(recursion: Recursion) -> Array:
     With memory one for each copy, `(L + 1, m)`:
     :math:`g \leftarrow g + \sum_h (g^T \alpha_h g)\, \gamma_h g` from :math:`g_0 = (1, 0, \dots)` on.
 
+    Raises:
+        ValueError: the recursion has slopes.
+
     Example:
         >>> growth(Recursion({"alpha": [[-0.5], [-0.5]], "beta": 0, "gamma": 1, "delta": 0})).tolist()
         [1.0, 0.5, 0.4375]
@@ -153,7 +156,8 @@ def population_path(recursion: Recursion, law: Law, queries: ArrayLike | None = 
         queries: their parts in E, `(q, k)`: `x @ law.basis.T` of points x `(q, d)`.
 
     Raises:
-        ValueError: the law has a label that the recursion has not, or queries have not k coordinates.
+        ValueError: the law has a label that the recursion has not, queries have not k coordinates, or the recursion
+            has slopes.
 
     Source: own, chapter 7.
 
@@ -287,7 +291,13 @@ def own_class_mass(law: Law, alpha: float) -> float:
 
 
 def _matrices(recursion: Recursion) -> list[tuple]:
-    """The four scalars of each layer, each (H, m, m)."""
+    """The four scalars of each layer, each (H, m, m).
+
+    Raises:
+        ValueError: the scalars have slopes.
+    """
+    if recursion.slopes is not None:
+        raise ValueError("the scalars grow with the context, and have no limit; take recursion.at_length(n)")
     depth, heads = recursion.table.shape
     m = recursion.copies
     return [
