@@ -54,6 +54,7 @@ have -> : \sum_i \sum_j (product (i, j) * e (s i + t j)) *: f i = B *: \sum_i (p
 by rewrite scalerA invfM mulrAC mulVf // mul1r.
 Qed.
 
+(** And the other way round. *)
 Theorem P1_cancel_left (V : lmodType R) (s : I -> R) (t : J -> R) (f : J -> V) : shares p ->
   attended product (fun ij => s ij.1 + t ij.2) (fun ij => f ij.2) = attended q t f.
 Proof.
@@ -115,8 +116,7 @@ rewrite /attended -scale_col_mx -sum_col; congr (_ *: _).
 by apply: eq_bigr => j _; rewrite scale_col_mx.
 Qed.
 
-(** The population law: at any depth, with any heads, features that labels do not depend on leave labels and all other
-    features alone, and are left alone by them. *)
+(** Equality of populations, token by token. *)
 Definition same d K (J : finType) (z z' : state d K J) := z.1 =1 z'.1 /\ z.2 =1 z'.2.
 
 Lemma step_paired k l K (I J : finType) (p : I -> R) (q : J -> R) heads s (z : state k K I) (w : state l 0 J) :
@@ -136,6 +136,8 @@ rewrite -scale_col_mx; congr (_ *: _).
 by rewrite (eq_attended _ (scoreE h i j) s1) attended_col P1_cancel_right // P1_cancel_left.
 Qed.
 
+(** The population law: at any depth, with any heads, features that labels do not depend on leave labels and all other
+    features alone, and are left alone by them. *)
 Theorem P1_population k l K (I J : finType) (p : I -> R) (q : J -> R) table (z : state k K I) (w : state l 0 J) :
   shares p -> shares q -> same (run (product p q) table (paired z w)) (paired (run p table z) (run q table w)).
 Proof.

@@ -170,10 +170,11 @@ rewrite sumr_const -scaler_nat scalerA (_ : #|_|%:R = size_of y c); last by rewr
 by rewrite mulVf ?scale1r // gt_eqF ?size_gt0.
 Qed.
 
-Lemma T3_deviations i : x' i - class_mean x' y (y i) = x i - class_mean x y (y i).
+(** 1. Every deviation stays as it is, and class means move as stated, in any dimension, for any points. *)
+Theorem T3_deviations i : x' i - class_mean x' y (y i) = x i - class_mean x y (y i).
 Proof. by rewrite class_movedE ?occurs_at // movedE opprD addrACA subrr addr0. Qed.
 
-Lemma T3_means c : occurs y c -> class_mean x' y c = (1 + \sum_h gamma h) *: mean x + g c *: offset x y c.
+Theorem T3_means c : occurs y c -> class_mean x' y c = (1 + \sum_h gamma h) *: mean x + g c *: offset x y c.
 Proof.
 move=> /class_movedE ->; rewrite /move scalerBl scale1r scalerDl scale1r.
 move: (g c *: _) ((\sum_h _) *: _) => u v.
@@ -182,7 +183,7 @@ Qed.
 
 
 (** 2. The within-class scatter does not change, and the new offsets are g_c nu_c - b. *)
-Lemma T3_within : within x' y = within x y.
+Theorem T3_within : within x' y = within x y.
 Proof. by congr (_ *: _); apply: eq_bigr => i _; rewrite T3_deviations. Qed.
 
 Lemma mean_moved : mean x' = (1 + \sum_h gamma h) *: mean x + b.
@@ -197,6 +198,7 @@ Lemma T3_offsets c : occurs y c -> offset x' y c = g c *: offset x y c - b.
 Proof. by move=> occ; rewrite {1}/offset T3_means // mean_moved opprD addrACA subrr add0r. Qed.
 
 
+(** The between-class scatter in full. *)
 Theorem T3_between : between x' y = \sum_c (share y c * g c ^+ 2) *: (offset x y c *m (offset x y c)^T) - b *m b^T.
 Proof.
 rewrite [LHS](eq_bigr (fun c => (share y c * g c ^+ 2) *: (offset x y c *m (offset x y c)^T)
@@ -211,6 +213,7 @@ Qed.
 
 Section Bounds.
 
+(** Bounds on the factors g_c of the classes that occur, and any matrix [P] without negative eigenvalue. *)
 Variables (P : 'M[R]_d) (lo hi : R).
 Hypothesis P_ge0 : forall v : 'cV[R]_d, 0 <= dot v (P *m v).
 Hypothesis lo_ge0 : 0 <= lo.
@@ -240,6 +243,8 @@ have -> : \sum_c share y c * dot m (P *m v c) = form m.
 by rewrite addrNK.
 Qed.
 
+(** The trace of [P S_B] is multiplied by a factor within the squares of the bounds. All that follows is a choice of
+    [P]: v v^T for the order of matrices, the identity for the separation, the inverse of S_W for the Fisher ratio. *)
 Theorem T3_bounds :
   lo ^+ 2 * \tr (P *m between x y) <= \tr (P *m between x' y) <= hi ^+ 2 * \tr (P *m between x y).
 Proof.
@@ -288,6 +293,7 @@ Variables lo hi : R.
 Hypothesis lo_ge0 : 0 <= lo.
 Hypothesis lo_hi : forall c, occurs y c -> lo <= g c <= hi.
 
+(** Matrices: min g^2 S_B <= S_B+ <= max g^2 S_B. *)
 Theorem T3_matrix_bounds :
   loewner (lo ^+ 2 *: between x y) (between x' y) /\ loewner (between x' y) (hi ^+ 2 *: between x y).
 Proof.
@@ -295,6 +301,7 @@ split=> v; rewrite !dot_trace -scalemxAr mxtraceZ;
   by case/andP: (T3_bounds (outer_ge0 v) lo_ge0 lo_hi).
 Qed.
 
+(** Separation. *)
 Theorem T3_separation_bounds : lo ^+ 2 * separation x y <= separation x' y <= hi ^+ 2 * separation x y.
 Proof.
 have one_ge0 (v : 'cV[R]_d) : 0 <= dot v (1%:M *m v) by rewrite mul1mx dot_ge0.
@@ -305,6 +312,7 @@ have t0 : 0 <= \tr (within x y).
 by rewrite /separation T3_within !mulrA !ler_wpmul2r ?invr_ge0.
 Qed.
 
+(** Fisher ratio. *)
 Theorem T3_fisher_bounds : within x y \in unitmx ->
   lo ^+ 2 * fisher_ratio x y <= fisher_ratio x' y <= hi ^+ 2 * fisher_ratio x y.
 Proof.
