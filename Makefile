@@ -81,8 +81,10 @@ pages: env ## Write the reference pages of the package and of the command line, 
 	$(BIN)/python -m tools.claims
 
 .PHONY: checkpoints
-checkpoints: env ## Retrain every checkpoint that ships
-	$(BIN)/icl-nb checkpoints --retrain --jobs $(JOBS)
+checkpoints: env ## Retrain every checkpoint that ships, go on where it was broken off, verify, and put in place
+	$(BIN)/icl-nb checkpoints --retrain --resume --folder _build/checkpoints --jobs $(JOBS)
+	$(BIN)/icl-nb checkpoints --verify --folder _build/checkpoints
+	cp _build/checkpoints/*.safetensors icl_nb/shipped/checkpoints/
 
 .PHONY: tables
 tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law) and 11 (real tables, all sizes): about 50 minutes
@@ -92,8 +94,12 @@ tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law) an
 	$(BIN)/python -m icl_nb.shipped.trained
 
 .PHONY: bench
-bench: env ## Time the package on this machine
-	$(BIN)/icl-nb bench
+bench: env ## Time the package on this machine, and write the page of the book that shows it
+	$(BIN)/python -m tools.performance --measure
+
+.PHONY: fuzz
+fuzz: env ## Try 2,000 bad inputs on each public function, on the command line and on the file formats
+	ICL_NB_SLOW=1 $(PYTEST) tests/test_faults.py tests/models/test_state.py $(ARGS)
 
 .PHONY: lab
 lab: env ## Open the notebooks in JupyterLab

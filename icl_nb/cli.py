@@ -143,10 +143,20 @@ def run_sweep(options) -> list[dict]:
 
 
 def run_checkpoints(options) -> list[dict]:
-    """List the shipped checkpoints, or re-create them from their recipes."""
+    """List the shipped checkpoints, or re-create them from their recipes, or verify them.
+
+    Raises:
+        ValueError: figures that are further from those of the shipped ones than allowed.
+    """
     folder = Path(options.folder or SHIPPED)
     parts = (1, 2) if options.part is None else (options.part,)
     names = options.names
+    if options.verify:
+        rows = checkpoints.verify(names or None, folder=folder, progress=not options.json)
+        if wrong := [row for row in rows if not row["within"]]:
+            said = ", ".join(f"{row['name']} {row['here']:.4f} for {row['shipped']:.4f}" for row in wrong)
+            raise ValueError(f"further from the shipped figures than allowed: {said}")
+        return rows
     if options.retrain:
         names = names or [name for name, recipe in checkpoints.RECIPES.items() if recipe.part in parts]
         chosen = {"folder": folder, "shard": options.shard, "resume": options.resume}
@@ -240,7 +250,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("checkpoints", run_checkpoints, "list the shipped checkpoints, or re-create them")
     sub.add_argument("names", nargs="*", metavar="NAME", help="which; all by default")
     sub.add_argument("--retrain", action="store_true", help="re-create them from their recipes")
-    sub.add_argument("--folder", help="where retrained checkpoints go; by default where they ship")
+    sub.add_argument("--verify", action="store_true", help="measure them afresh, against what the shipped ones state")
+    sub.add_argument("--folder", help="of the retrained checkpoints; by default where they ship")
     sub.add_argument(
         "--part", type=int, choices=(1, 2), help="of the book: 1 classifies, 2 continues chains; by default both"
     )

@@ -57,7 +57,7 @@ OPTIONS = {
     "evaluate": TASK_OPTIONS + "checkpoint --n-tasks --n-queries --seed --baselines --device",
     "bench": "--json --parts --device --repeats",
     "sweep": TASK_OPTIONS + TRAINING_OPTIONS + "--depths --head-counts --seeds --out " + ENGINE_OPTIONS,
-    "checkpoints": "NAME --retrain --folder --part --json --resume " + ENGINE_OPTIONS,
+    "checkpoints": "NAME --retrain --verify --folder --part --json --resume " + ENGINE_OPTIONS,
 }
 
 
@@ -214,6 +214,21 @@ def test_retraining_goes_through_the_recipes(monkeypatch, capsys, tmp_path):
     assert asked == {"names": ["dense-1"], "folder": tmp_path, "jobs": 3, "progress": False} | plain
     shape = {"name": "dense-1", "kind": "equivariant", "depth": 2, "heads": 1}
     assert row == shape | {"training_seconds": 3, "accuracy": 0.5}
+
+
+def test_verify_tells_figures_that_are_off(capsys, tmp_path):
+    rows = ask(capsys, "checkpoints", "--verify", "four-0", "joint-0")
+    assert [row["name"] for row in rows] == ["four-0", "joint-0"] and all(row["within"] for row in rows)
+    about, worse = describe("four-0")["about"], load("four-0")
+    with torch.no_grad():
+        worse.m.mul_(0.5)
+    save(worse, tmp_path / "four-0.safetensors", **about)
+    assert main(["checkpoints", "--verify", "four-0", "--folder", str(tmp_path)]) == 2
+    assert "further from the shipped figures than allowed: four-0 0." in capsys.readouterr().err
+    save(worse, tmp_path / "four-0.safetensors", **about | {"recipe": about["recipe"] | {"kind": "dense"}})
+    assert main(["checkpoints", "--verify", "four-0", "--folder", str(tmp_path)]) == 2
+    assert "another recipe" in capsys.readouterr().err
+    assert main(["checkpoints", "--verify", "four-1", "--folder", str(tmp_path)]) == 2
 
 
 def test_the_checkpoints_of_part_two(capsys):

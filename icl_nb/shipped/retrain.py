@@ -7,12 +7,22 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from icl_nb.evaluation.scores import evaluate
+from icl_nb.induction.tasks import loss
+from icl_nb.induction.training import predict_chains
 from icl_nb.models.files import SHIPPED, check_path, describe, load, save
 from icl_nb.models.state import sweep_up
 from icl_nb.runs.engine import run_all, take_shard
 from icl_nb.shipped import induction, recipes
+from icl_nb.tasks.linear import LinearTask
 
 RECIPES: dict[str, recipes.Recipe | induction.Recipe] = recipes.RECIPES | induction.RECIPES
+
+# Those whose figures the book leads with.
+HEADLINES = (
+    *("headline", "recursion", "deep", "memory", "table", "sizes", "dense-0", "equivariant-0", "four-0"),
+    *("ordinary-0", "opened", "joint-0", "staged-0", "full-0"),
+)
 
 
 def retrain(
@@ -76,6 +86,56 @@ def retrain(
                 bar.update()
             order.done(*ready)
     return made
+
+
+def verify(names: list[str] | None = None, *, folder: str | Path = SHIPPED, progress: bool = True) -> list[dict]:
+    r"""Measure checkpoints of a folder afresh, and hold the figures against those that the shipped ones state.
+
+    .. math:: |\text{here} - \text{shipped}| \le \text{tolerance} + 4\, \mathrm{se}
+
+    Accuracy for Part I (1000 tasks, tolerance 0.01), the loss for Part II (4000 chains, tolerance 0.02): so far apart
+    may two trainings on different processors end.
+
+    Arguments:
+        names: keys of `RECIPES`; by default `HEADLINES`.
+        folder: where the checkpoints are.
+        progress: show a bar.
+
+    Returns:
+        a row each: name, figure, shipped, here, the whole allowance, and whether it is within.
+
+    Raises:
+        ValueError: a name without a recipe, or a file that is damaged or of another recipe.
+        FileNotFoundError: a checkpoint that is not there.
+
+    Example:
+        >>> [row["within"] for row in verify(["four-0", "joint-0"], progress=False)]
+        [True, True]
+    """
+    names = list(HEADLINES if names is None else names)
+    if unknown := sorted(set(names) - set(RECIPES)):
+        raise ValueError(f"no recipe for {', '.join(unknown)}")
+    rows = []
+    for name in tqdm(names, desc="verify", disable=None if progress else True):
+        path, recipe = Path(folder) / f"{name}.safetensors", RECIPES[name]
+        model, stated = load(path), describe(name)["about"]["evaluation"]
+        if not _is_there(recipe, path):
+            raise ValueError(f"{path} was made from another recipe")
+        if recipe.part == 1:
+            figure, tolerance = "accuracy", 0.01
+            report = evaluate(model, recipe.task if isinstance(recipe.task, LinearTask) else LinearTask(), n_tasks=1000)
+            here, error = report.accuracy, report.accuracy_se
+        else:
+            figure, tolerance = "loss", 0.02
+            chains = recipe.task.sample(4000, seed=1)
+            here, error = loss(predict_chains(model, chains), chains.answer)
+        allowed = tolerance + 4 * error
+        within = abs(here - stated[figure]) <= allowed
+        rows.append(
+            {"name": name, "figure": figure, "shipped": stated[figure], "here": here, "allowed": allowed}
+            | {"within": within}
+        )
+    return rows
 
 
 def _families(names: list[str]) -> dict[str, str]:

@@ -1,0 +1,69 @@
+"""In the order of parents, resumable, shared out; the trainings themselves are tested with the files."""
+
+import pytest
+
+from icl_nb.models.files import load, save
+from icl_nb.runs import engine
+from icl_nb.shipped import retrain as module
+from icl_nb.shipped.retrain import HEADLINES, RECIPES, retrain
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """What is made, in order; nothing is trained: the shipped model is put there."""
+    names = []
+
+    def make(recipe, path, parents):
+        assert all(str(parent) in RECIPES or parent.exists() for parent in parents.values())  # parents come first
+        names.append(path.stem)
+        about = {"recipe": {key: value for key, value in vars_of(recipe).items() if value is not None}}
+        save(load(path.stem), path, **about)
+        return path
+
+    monkeypatch.setattr(module, "_make", make)
+    return names
+
+
+def vars_of(recipe):
+    from dataclasses import asdict
+
+    return asdict(recipe)
+
+
+FAMILY = ["opened", "ordinary-0", "follower", "recursion", "four-0"]
+
+
+def test_parents_come_first_and_a_second_call_makes_what_is_missing(tmp_path, made):
+    retrain(FAMILY, folder=tmp_path, jobs=1, resume=True, progress=False)
+    assert sorted(made) == sorted(FAMILY) and made.index("ordinary-0") < made.index("opened")
+    (tmp_path / "opened.safetensors").unlink()
+    (tmp_path / "four-0.safetensors").write_bytes(b"torn")
+    assert [path.stem for path in retrain(FAMILY, folder=tmp_path, jobs=1, resume=True, progress=False)] == [
+        "four-0",
+        "opened",
+    ]
+    retrain(["four-0"], folder=tmp_path, jobs=1, progress=False)
+    assert made[-1] == "four-0" and len(made) == 8  # without resume all is made
+
+
+def test_what_was_made_from_another_recipe_is_made_again(tmp_path, made):
+    save(load("four-0"), tmp_path / "four-0.safetensors", recipe={"kind": "dense"})
+    retrain(["four-0"], folder=tmp_path, jobs=1, resume=True, progress=False)
+    assert made == ["four-0"]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_shards_share_everything_out_and_part_no_family(n, tmp_path, made):
+    names = [*FAMILY, "memory", "follower-memory", "dense-0", "dense-1"]
+    shards = []
+    for i in range(1, n + 1):
+        before = len(made)
+        retrain(names, folder=tmp_path, jobs=1, shard=f"{i}/{n}", progress=False)
+        shards.append(made[before:])
+    assert sorted(name for shard in shards for name in shard) == sorted(names)
+    kin = {"opened", "ordinary-0", "follower", "recursion", "memory", "follower-memory"}
+    assert any(kin <= set(shard) for shard in shards)
+
+
+def test_headlines_ship():
+    assert set(HEADLINES) <= set(RECIPES) and engine.run_all is module.run_all
