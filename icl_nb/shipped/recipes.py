@@ -14,6 +14,7 @@ from icl_nb.models.attention import InContextTransformer
 from icl_nb.models.files import KINDS
 from icl_nb.models.training import train
 from icl_nb.symmetry import off_commutant, renaming_error
+from icl_nb.tasks.families import HeavyTask
 from icl_nb.tasks.linear import LinearTask, MixedTask
 
 _CURVE_EVERY = 50
@@ -128,6 +129,10 @@ _FAMILIES = {
     "four": _family("equivariant", scalars=4),
     "shifted": _family("equivariant", seeds=3, task=LinearTask(shift=1.0)),
     "shifted-four": _family("equivariant", seeds=3, task=LinearTask(shift=1.0), scalars=4),
+    # Chapter 10: "four" again, trained where it is weak.
+    "four-noise": _family("equivariant", seeds=2, task=LinearTask(noise=0.2), scalars=4),
+    "four-unlabelled": _family("equivariant", seeds=2, task=LinearTask(unlabelled=0.5), scalars=4),
+    "four-tails": _family("equivariant", seeds=2, task=HeavyTask(dof=2.0), scalars=4),
 }
 
 

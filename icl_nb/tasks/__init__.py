@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         "batch": ["Batch", "Task", "UNLABELLED", "check_prompt", "check_sample"],
-        "families": ["ClusterTask", "CurvedTask", "fourier_features", "monomials"],
+        "families": ["ClusterTask", "CurvedTask", "HeavyTask", "fourier_features", "monomials"],
         "linear": ["LinearTask", "MixedTask", "feature_scale"],
         "shifts": [
             "correlate",

@@ -1,4 +1,4 @@
-"""Tasks that are not linear: classes with curved borders, and clusters.
+"""Tasks beside the linear one: curved borders, clusters, and points with heavy tails.
 
 Letters as in `tasks.batch`.
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 from icl_nb.checks import check_count, check_positive, check_seed
 from icl_nb.tasks.batch import Batch, check_sample
 from icl_nb.tasks.linear import LinearTask
+from icl_nb.tasks.shifts import heavy_tails
 
 
 @dataclass(frozen=True)
@@ -180,3 +181,52 @@ class ClusterTask:
         size = (1 + self.distance**2 * (K - 1) / (2 * K * d)) ** 0.5
         x, w = (torch.from_numpy(values / size).to(dtype) for values in (x, centres))
         return Batch(x, torch.from_numpy(y), w, K, n_queries).to(device=device)
+
+
+@dataclass(frozen=True)
+class HeavyTask:
+    r"""`LinearTask` with points of Student's t distribution, as `heavy_tails` makes them: to train on.
+
+    .. math:: x_j = z_j / \sqrt{g_j}, \quad z_j \sim N(0, I_d), \; g_j \sim \chi^2_\nu / \nu
+
+    Arguments:
+        n_points: context points n.
+        n_features: features d.
+        n_classes: classes K.
+        dof: degrees of freedom nu, positive.
+
+    Raises:
+        ValueError: a count is too small, or dof not positive.
+
+    Source: own.
+
+    Example:
+        >>> batch = HeavyTask(dof=2.0).sample(100)
+        >>> bool(batch.x.norm(dim=-1).max() > 10)
+        True
+    """
+
+    n_points: int = 40
+    n_features: int = 5
+    n_classes: int = 3
+    dof: float = 2.0
+
+    def __post_init__(self):
+        LinearTask(self.n_points, self.n_features, self.n_classes)  # for its checks
+        check_positive("dof", self.dof)
+
+    def sample(
+        self,
+        n_tasks: int,
+        *,
+        seed: int | torch.Generator = 0,
+        n_queries: int = 1,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Batch:
+        """Draw tasks; arguments as in `LinearTask.sample`. W is the one that labelled the points."""
+        random, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
+        batch = LinearTask(self.n_points, self.n_features, self.n_classes).sample(
+            n_tasks, seed=random, n_queries=n_queries, dtype=dtype, device=device
+        )
+        return heavy_tails(batch, self.dof, seed=int(torch.randint(2**31, (), generator=random)))

@@ -15,7 +15,7 @@ from icl_nb.models import attention as models
 from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.models.training import SYMMETRIES, History, train
 from icl_nb.symmetry import off_commutant
-from icl_nb.tasks.families import ClusterTask, CurvedTask
+from icl_nb.tasks.families import ClusterTask, CurvedTask, HeavyTask
 from icl_nb.tasks.linear import LinearTask, MixedTask
 
 TASK = LinearTask(n_points=8, n_features=3, n_classes=2)
@@ -366,7 +366,7 @@ def test_one_model_trains_on_tasks_of_all_sizes():
         run(build(DenseTransformer), mixed)
 
 
-@pytest.mark.parametrize("task", [LinearTask(6), MixedTask((3, 9)), CurvedTask(6), ClusterTask(6)], ids=repr)
+@pytest.mark.parametrize("task", [LinearTask(6), MixedTask((3, 9)), CurvedTask(6), ClusterTask(6), HeavyTask(6)], ids=repr)
 def test_every_task_can_be_trained_on(task):
     """They all draw from a generator, in the dtype that is asked, and go on where it stands."""
     generator = torch.Generator().manual_seed(3)

@@ -188,6 +188,16 @@ def test_monomials_are_orthonormal_over_normal_points():
     assert_allclose(phi.T @ phi / len(phi), torch.eye(9), atol=0.03)  # fourth moments: errors of 0.006
 
 
+def test_heavy_task_moves_lengths_alone():
+    heavy = families.HeavyTask(n_points=300, dof=2.0).sample(20, seed=3, n_queries=2, **WIDE)
+    assert torch.equal((heavy.x @ heavy.w.mT).argmax(-1), heavy.y)
+    plain = LinearTask(n_points=300).sample(20, seed=3, n_queries=2, **WIDE)
+    assert torch.allclose(shifts.to_sphere(heavy).x, shifts.to_sphere(plain).x)
+    assert heavy.x.norm(dim=-1).quantile(0.999) > 5 * plain.x.norm(dim=-1).quantile(0.999)
+    again = families.HeavyTask(n_points=300, dof=2.0).sample(20, seed=3, n_queries=2, **WIDE)
+    assert torch.equal(heavy.x, again.x)
+
+
 def test_curved_tasks_are_linear_in_the_monomials_and_nowhere_else():
     batch = families.CurvedTask(bend=1.0).sample(5, seed=1, **WIDE)
     bayes_posterior(replace(batch, x=families.monomials(batch.x)), sweeps=6)
@@ -340,6 +350,7 @@ ZEROS = Batch(torch.zeros(1, 4, 2), torch.zeros(1, 4, dtype=torch.int64), None, 
         (lambda: shifts.hide_labels(LINEAR, 5, 13), "ascend"),
         (lambda: families.CurvedTask(bend=-1.0), "bend"),
         (lambda: families.CurvedTask(n_features=0), "n_features"),
+        (lambda: families.HeavyTask(dof=0.0), "dof"),
         (lambda: families.ClusterTask(n_features=1, n_classes=3), "n_features"),
         (lambda: families.ClusterTask(distance=0.0), "distance"),
         (lambda: families.ClusterTask().sample(0), "n_tasks"),
