@@ -27,7 +27,17 @@ PAGES = {
         "What is inside",
         [
             f"interpret.{name}"
-            for name in ("abstraction", "gauge", "rivals", "imitation", "separation", "account", "lens", "knowledge")
+            for name in (
+                "abstraction",
+                "gauge",
+                "rivals",
+                "imitation",
+                "separation",
+                "account",
+                "noise",
+                "lens",
+                "knowledge",
+            )
         ],
     ),
     "classifier": ("The estimator", ["classifier"]),
