@@ -330,7 +330,7 @@ const FACTORS = () => [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]];
 const STYLE = `
 .icl-live{container-type:inline-size;color:inherit;font-size:.875rem;line-height:1.4;border:1px solid color-mix(in srgb,currentColor 30%,transparent);border-radius:.6rem;padding:.7rem;margin:0}
 .icl-live *{box-sizing:border-box}
-.icl-live .row{display:flex;flex-wrap:wrap;gap:.4rem .6rem;align-items:center;margin:.4rem 0}
+.icl-live .icl-row{display:flex;flex-wrap:wrap;gap:.4rem .6rem;align-items:center;margin:.4rem 0}
 .icl-live label{max-width:100%;min-width:0;display:inline-flex;gap:.35rem;align-items:center;margin:0}
 .icl-live button,.icl-live select{font:inherit;color:inherit;background:transparent;border:1px solid color-mix(in srgb,currentColor 55%,transparent);border-radius:.3rem;padding:.2rem .55rem;min-height:1.9rem;max-width:100%;min-width:0}
 .icl-live option{color:#222;background:#fff}
@@ -343,7 +343,7 @@ const STYLE = `
 @container (min-width:33rem){.icl-live .panels{grid-template-columns:minmax(0,2fr) minmax(0,1fr)}.icl-live .panels figure:first-child{grid-row:span 2;grid-column:auto}
 .icl-live .panels.one{grid-template-columns:minmax(0,26rem)}.icl-live .panels.two{grid-template-columns:minmax(0,1.4fr) minmax(0,1fr)}.icl-live .panels.two figure:last-child{grid-column:auto}}
 .icl-live figure{margin:0;padding:0;min-width:0;width:auto}
-.icl-live figcaption,.icl-live .note{font-size:.8125rem;margin:.2rem 0 0;max-width:none;text-align:left;padding:0}
+.icl-live figcaption,.icl-live .remark{font-size:.8125rem;margin:.2rem 0 0;max-width:none;text-align:left;padding:0}
 .icl-live .stage{position:relative;aspect-ratio:1;border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-radius:.3rem;overflow:hidden}
 .icl-live .stage>*{position:absolute;inset:0;width:100%;height:100%;display:block}
 .icl-live .hit{fill:transparent;touch-action:none;cursor:grab}
@@ -543,7 +543,7 @@ function view(model, el) {
   });
   const classes = select(TEXT.classes, [["2", "2"], ["3", "3"]], String(K()), value => { state.classes = Number(value); fresh(); });
   const beside = select(TEXT.beside, Object.entries(TEXT.rivals), state.beside, value => { state.beside = value; update(true); });
-  const head = h("div", { class: "row" });
+  const head = h("div", { class: "icl-row" });
   if (kind === "recursion") head.append(table.row);
   head.append(classes.row);
   if (kind === "recursion") head.append(beside.row);
@@ -552,7 +552,7 @@ function view(model, el) {
 
   const relabel = [0, 1, 2].map(k => button(icon(k), () => setLabel(k), { "aria-label": TEXT.label(k, TEXT.names[k]) }));
   const removal = button(TEXT.remove, remove), which = h("span", {});
-  const tools = h("div", { class: "row" },
+  const tools = h("div", { class: "icl-row" },
     button("‹", () => choose(chosen - 1), { "aria-label": TEXT.previous }), button("›", () => choose(chosen + 1), { "aria-label": TEXT.next }),
     which, ...(kind === "sectors" ? [] : relabel), button(TEXT.add, () => add()), removal);
 
@@ -571,8 +571,8 @@ function view(model, el) {
   } });
   root.append(head, panels, tools);
   if (kind === "recursion") {
-    root.append(h("div", { class: "row" }, play, slider), h("p", { class: "note" }, TEXT.belief), bars, ticks, status,
-      h("details", {}, h("summary", {}, TEXT.couplings), h("label", { class: "row", style: "display:flex" }, TEXT.depth, depth), h("p", { class: "note" }, TEXT.times), turns));
+    root.append(h("div", { class: "icl-row" }, play, slider), h("p", { class: "remark" }, TEXT.belief), bars, ticks, status,
+      h("details", {}, h("summary", {}, TEXT.couplings), h("label", { class: "icl-row", style: "display:flex" }, TEXT.depth, depth), h("p", { class: "remark" }, TEXT.times), turns));
   } else if (kind === "head") root.append(turns, status);
   else root.append(status);
   el.append(root);

@@ -1,0 +1,39 @@
+// What tools/browser.py asks of a page: an object of two functions, each of which gives a list of faults.
+({
+  content: () => {
+    const found = [], at = e => e.textContent.trim().replace(/\s+/g, " ").slice(0, 60);
+    for (const math of document.querySelectorAll(".math")) {
+      if (!math.querySelector("mjx-container")) found.push(`formula not set: ${at(math)}`);
+      if (math.querySelector("mjx-merror, [data-mjx-error], [data-mml-node=merror]")) found.push(`formula with an error: ${at(math)}`);
+    }
+    for (const picture of document.images) {
+      if (!picture.complete || !picture.naturalWidth) found.push(`picture not loaded: ${picture.getAttribute("src").slice(0, 80)}`);
+    }
+    return found;
+  },
+
+  layout: phone => {
+    const found = [], root = document.scrollingElement, wide = root.clientWidth;
+    const at = e => e.textContent.trim().replace(/\s+/g, " ").slice(0, 60);
+    if (root.scrollWidth > wide + 1) {
+      const far = [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > wide + 1 && e.checkVisibility());
+      found.push(`the page scrolls sideways by ${root.scrollWidth - wide}: ${far.slice(-1).map(e => `${e.tagName}.${e.className}`)}`);
+    }
+    for (const e of document.querySelectorAll("article pre, article table, article .math")) {
+      const kind = e.matches("pre") ? "code" : e.matches("table") ? "table" : "formula";
+      // Of a formula its picture counts: beside it stands a hidden text for screen readers, which takes no room.
+      const formula = kind === "formula" && e.querySelector("mjx-container > svg"), shown = formula || e;
+      const box = shown.getBoundingClientRect(), end = box.right + (formula ? 0 : e.scrollWidth - e.clientWidth);
+      if (!e.checkVisibility() || !box.width || e.closest("mjx-assistive-mml")) continue;
+      let holder = formula ? formula.parentElement : e, clip = null;
+      for (; holder && holder !== document.body && !clip; holder = holder.parentElement) {
+        const { overflowX, display } = getComputedStyle(holder);
+        if (display !== "inline" && overflowX !== "visible" && end > holder.getBoundingClientRect().right + 1) clip = overflowX;
+      }
+      // On a phone what is wide may scroll in a box of its own; on a desk all is seen at once.
+      if (clip && !(phone && ["auto", "scroll"].includes(clip))) found.push(`${kind} cut: ${at(e)}`);
+      else if (!clip && end > wide + 1) found.push(`${kind} leaves the page: ${at(e)}`);
+    }
+    return found;
+  },
+})

@@ -1,0 +1,164 @@
+"""What can be wrong with a page as readers see it, asked of a real browser: `tests/test_browser.py` is who asks.
+
+The browser is the system's Chromium (or what the variable CHROMIUM names), driven by Playwright; nothing is downloaded.
+"""
+
+import contextlib
+import os
+import shutil
+import threading
+from functools import cache, partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+_QUESTIONS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8").partition("\n")[2].rstrip("\n;")
+WIDTHS = {1280: 900, 390: 844}
+
+# Rules of axe that readers of these pages gain nothing by, each with its reason.
+AXE_OFF = {
+    "region": "only the article is looked at, which is one",
+}
+
+
+def chromium() -> str | None:
+    """The path of a browser, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+@contextlib.contextmanager
+def serve(folder: Path):
+    """A folder over http on the loopback; gives the address."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *message):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Watch:
+    """What a page says and asks for: `faults` holds errors on the console, and requests that fail or leave the site.
+
+    Arguments:
+        page: of Playwright.
+        home: the start of every address that belongs to the site.
+    """
+
+    def __init__(self, page, home: str):
+        self.faults: list[str] = []
+        page.route("**/*", partial(self._route, home))
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
+        page.on("requestfailed", lambda request: self.faults.append(f"request failed: {request.url[:120]}"))
+        page.on("response", self._response)
+
+    def _route(self, home, route):
+        url = route.request.url
+        if url.startswith((home, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.faults.append(f"request to another site: {url[:120]}")
+            route.abort()
+
+    def _console(self, message):
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console: {message.text[:200]}")
+
+    def _response(self, response):
+        if response.status >= 400:
+            self.faults.append(f"answer {response.status}: {response.url[:120]}")
+
+
+def settle(page) -> None:
+    """Open all that is folded, and wait until formulas are set and pictures are there, those below the screen too."""
+    page.evaluate(
+        """async () => {
+          for (const picture of document.images) picture.loading = "eager";
+          for (const folded of document.querySelectorAll("article details")) folded.open = true;
+          for (const folded of document.querySelectorAll(".toggle-hidden")) folded.classList.remove("toggle-hidden");
+          if (window.MathJax && MathJax.startup && MathJax.startup.promise) await MathJax.startup.promise;
+          await Promise.all([...document.images].map(p => p.complete || new Promise(r => { p.onload = p.onerror = r; })));
+          await new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)));
+        }"""
+    )
+
+
+def theme(page, mode: str) -> None:
+    """Turn a page light or dark, as its own button does."""
+    page.emulate_media(color_scheme=mode)
+    page.evaluate(
+        "mode => { document.documentElement.dataset.theme = mode; document.documentElement.dataset.mode = mode }", mode
+    )
+
+
+def content_faults(page) -> list[str]:
+    """Formulas that are not set or hold an error, and pictures that are not there."""
+    return page.evaluate(f"({_QUESTIONS}).content()")
+
+
+def layout_faults(page, phone: bool) -> list[str]:
+    """Code, tables and formulas that are cut, and a page that scrolls sideways."""
+    return page.evaluate(f"({_QUESTIONS}).layout({str(phone).lower()})")
+
+
+@cache
+def _axe() -> str:
+    import axe_playwright_python
+
+    return Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+
+
+def access_faults(page, inside: str = "article") -> list[str]:
+    """What axe-core finds wrong in a part of a page, for those who use no mouse or see little."""
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(_axe())
+    rules = {rule: {"enabled": False} for rule in AXE_OFF}
+    answer = page.evaluate(
+        "([inside, rules]) => axe.run(inside, {resultTypes: ['violations'], rules})", [inside, rules]
+    )
+    return [f"{found['id']}: {node['html'][:100]}" for found in answer["violations"] for node in found["nodes"]]
+
+
+class _Page(HTMLParser):
+    def __init__(self, text: str):
+        super().__init__()
+        self.links: list[str] = []
+        self.names: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.names |= {attributes[key] for key in ("id", "name") if attributes.get(key)}
+        for key in ("href", "src"):
+            if attributes.get(key):
+                self.links.append(attributes[key])
+
+
+def link_faults(site: Path) -> list[str]:
+    """Links and sources of all pages of a site that lead to no file or to no place in it."""
+    pages = {path: _Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
+    faults = []
+    for path, page in pages.items():
+        for link in dict.fromkeys(page.links):
+            address = urlsplit(link)
+            if address.scheme or address.netloc:
+                continue
+            target = (path.parent / unquote(address.path)).resolve() if address.path else path
+            if not target.is_file():
+                faults.append(f"{path.relative_to(site)}: {link} leads nowhere")
+            elif address.fragment and target in pages and unquote(address.fragment) not in pages[target].names:
+                faults.append(f"{path.relative_to(site)}: {link} names no place there")
+    return faults
