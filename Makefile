@@ -59,9 +59,19 @@ book: env ## Build the book into _build/html/index.html; a warning fails it
 	@# All of it every time: a partial build repeats no warning of the pages that it skips, and passes.
 	$(BIN)/python tools/address.py --config _build/config.yml
 	$(BIN)/jupyter-book build . --config _build/config.yml --all -W --keep-going
+	@# A third of what the theme brings is for those who debug it.
+	find _build/html/_static -name '*.map' -delete
 	@# The package lies beside the pages, where a notebook on Colab finds it.
 	rm -f _build/html/icl_nb-*.whl
 	$(BIN)/python -m hatchling build -t wheel -d _build/html
+
+.PHONY: browser
+browser: env ## Test the built site in the system's Chromium (CHROMIUM=... names another); `make book` comes first
+	ICL_NB_BROWSER=required $(PYTEST) tests/test_browser.py -n $(JOBS) $(ARGS)
+
+.PHONY: archive
+archive: book ## Pack the built site into one zip file, with its SHA-256 beside it
+	$(BIN)/python tools/archive.py
 
 .PHONY: test
 test: env ## Run unit tests, doctests and every notebook (ARGS=... goes to pytest)
@@ -100,6 +110,10 @@ bench: env ## Time the package on this machine, and write the page of the book t
 .PHONY: fuzz
 fuzz: env ## Try 2,000 bad inputs on each public function, on the command line and on the file formats
 	ICL_NB_SLOW=1 $(PYTEST) tests/test_faults.py tests/models/test_state.py $(ARGS)
+
+.PHONY: proofs
+proofs: ## Check the proofs with Coq, and that none rests on an axiom (ARGS=--write writes their page; needs no packages)
+	@$(or $(PYTHON),python3) tools/proofs.py $(ARGS)
 
 .PHONY: lab
 lab: env ## Open the notebooks in JupyterLab

@@ -26,7 +26,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from icl_nb import cli
-from tools import address
+from tools import address, proofs
 
 ROOT = Path(__file__).parent.parent
 BUILT = {"_build", "dist", "__pycache__", "venv"}
@@ -406,9 +406,13 @@ def test_make_help_lists_every_target():
 
 def test_machines_run_what_people_run():
     ci = [line for line in text(".ci/run").splitlines() if line.startswith("make")]
-    assert ci == ["make test", "make book", "make test-portable SETTINGS=distant ARGS=book"]
+    assert ci == ["make test", "make book", "make test-portable SETTINGS=distant ARGS=book", "make proofs"]
     jobs = yaml.safe_load(text(".github/workflows/book.yml"))["jobs"].values()
-    assert sorted(step["run"] for job in jobs for step in job["steps"] if "run" in step) == sorted(ci)
+    runs = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    installs = [run for run in runs if run.startswith("apt-get")]
+    assert sorted(set(runs) - set(installs)) == sorted(ci)
+    assert len(installs) == 1 and installs[0].endswith(proofs.PACKAGES)
+    assert f'coq="{proofs.PACKAGES}"' in text(".ci/run")
 
 
 def test_actions_and_hooks_are_pinned():
