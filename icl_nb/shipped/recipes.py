@@ -16,6 +16,7 @@ from icl_nb.models.training import train
 from icl_nb.symmetry import off_commutant, renaming_error
 from icl_nb.tasks.families import HeavyTask
 from icl_nb.tasks.linear import LinearTask, MixedTask
+from icl_nb.tasks.tables import TableTask
 
 _CURVE_EVERY = 50
 
@@ -37,7 +38,7 @@ class Recipe:
     kind: str
     model: dict
     training: dict
-    task: LinearTask | MixedTask = field(default_factory=LinearTask)
+    task: LinearTask | MixedTask | TableTask = field(default_factory=LinearTask)
     start: str | None = None
     teacher: str | None = None
     written: dict | None = None
@@ -131,8 +132,8 @@ _FAMILIES = {
     "shifted-four": _family("equivariant", seeds=3, task=LinearTask(shift=1.0), scalars=4),
     # Chapter 10: "four" again, trained where it is weak.
     "four-noise": _family("equivariant", seeds=2, task=LinearTask(noise=0.2), scalars=4),
-    "four-unlabelled": _family("equivariant", seeds=2, task=LinearTask(unlabelled=0.5), scalars=4),
-    "four-tails": _family("equivariant", seeds=2, task=HeavyTask(dof=2.0), scalars=4),
+    "four-unlabelled": _family("equivariant", seeds=1, task=LinearTask(unlabelled=0.5), scalars=4),
+    "four-tails": _family("equivariant", seeds=1, task=HeavyTask(dof=2.0), scalars=4),
 }
 
 
@@ -183,6 +184,53 @@ _ORDINARY = {
 IMITATION = {"steps": 6, "rate": 8.0, "sharp": 10.0}
 
 
+def _trusted(start: str, steps: int, rate: float, seed: int, batch_size: int, **task) -> Recipe:
+    """Two copies, and scalars that depend on the length of the context, for tasks as real tables are."""
+    model = {"depth": 12, "heads": 2, "scalars": 4, "copies": 2, "slopes": True, "seed": 0}
+    training = {"steps": steps, "learning_rate": rate, "batch_size": batch_size, "n_queries": 24, "seed": seed}
+    return Recipe("equivariant", model, training, TableTask(curved=0.3, **task), start=start)
+
+
+# Chapter 11: the table of the estimator. It goes on from a clean one of two copies, to long contexts and sharper tasks.
+_TRUSTED = {
+    "trusted-short": _trusted(
+        "copies2-deep-2",
+        2500,
+        4e-3,
+        0,
+        64,
+        n_points=(10, 400),
+        n_features=(2, 24),
+        log_sharpness=(-0.7, 5.0),
+        most=1000,
+    ),
+    "trusted-long": _trusted(
+        "trusted-short",
+        1800,
+        2.5e-3,
+        1,
+        64,
+        n_points=(16, 1000),
+        n_features=(2, 30),
+        n_classes=(2, 10),
+        log_sharpness=(-0.7, 5.0),
+        most=1500,
+    ),
+    "trusted": _trusted(
+        "trusted-long",
+        1200,
+        2e-3,
+        2,
+        96,
+        n_points=(12, 800),
+        n_features=(2, 30),
+        n_classes=(2, 10),
+        log_sharpness=(-0.7, 6.0),
+        most=2000,
+    ),
+}
+
+
 RECIPES: dict[str, Recipe] = (
     {
         # Chapter 3: the best with all twelve coordinates. Chapter 5: the best with four, a recursion of 144 scalars.
@@ -207,6 +255,7 @@ RECIPES: dict[str, Recipe] = (
     }
     | {f"{name}-{seed}": recipe for name, family in _FAMILIES.items() for seed, recipe in enumerate(family)}
     | _FRONTIER
+    | _TRUSTED
     | _ORDINARY
     | {
         "imitation": Recipe(
