@@ -57,6 +57,7 @@ def tab(chromium):
 
     def new(width=1280, **options):
         context = chromium.new_context(viewport={"width": width, "height": look.WIDTHS[width]}, **options)
+        context.set_default_timeout(180_000)  # machines that do other work as well
         contexts.append(context)
         return context.new_page()
 
