@@ -154,24 +154,34 @@ def theorem(certificate: Certificate, name: str) -> str:
         f"Theorem ({name}, two classes, infinitely many points, {depth} layer{'s' * (depth > 1)}). Let points be "
         f"normal across the border within {c.cut:g} standard deviations, d = {c.n_features}."
     )
-    law = (
-        f"After the last layer the separation of the context lies in [{final.low:.12g}, {final.high:.12g}], and "
-        f"g in [{c.growth[-1].low:.12g}, {c.growth[-1].high:.12g}]."
-    )
+    law = f"After the last layer the separation lies in {_outward(final)}, and g in {_outward(c.growth[-1])}."
     if c.verdict == "proved":
         answer = (
             f"A query at distance a from the border, 0 < a <= {c.reach:g}, is answered rightly: the margin of its "
-            f"logits is at least {math.floor(1e4 * c.slope) / 1e4:.4f} a."
+            f"logits is at least {_least(c.slope):g} a."
         )
     elif c.verdict == "refuted":
         at, margin = c.witness
         answer = (
             f"NOT every query is answered rightly: at distance {at:.6g} from the border the margin of the logits lies "
-            f"in [{margin.low:.6g}, {margin.high:.6g}]."
+            f"in {_outward(margin)}."
         )
     else:
         answer = f"INCONCLUSIVE about the answers: balls reached a width of {c.widest:.2g}, and some margin may vanish."
-    return f"{head}\n{law}\n{answer}\nBall arithmetic with {c.bits} bits; the widest enclosure is {c.widest:.1e} wide."
+    width = 10.0 ** math.ceil(math.log10(c.widest)) if c.widest > 0 else 0.0
+    return f"{head}\n{law}\n{answer}\nBall arithmetic with {c.bits} bits; no enclosure is wider than {width:g}."
+
+
+def _outward(value: Enclosure, digits: int = 6) -> str:
+    """An interval of short decimals around it."""
+    unit = 10**digits
+    return f"[{math.floor(value.low * unit) / unit:.{digits}f}, {math.ceil(value.high * unit) / unit:.{digits}f}]"
+
+
+def _least(value: float) -> float:
+    """Two significant digits, rounded down."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.floor(value / unit) * unit
 
 
 class _Tracked:

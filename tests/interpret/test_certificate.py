@@ -1,10 +1,12 @@
 """Enclosures hold what floats find, at every precision; a wrong table is refuted, and what is too wide is refused."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from icl_nb.cli import main
 from icl_nb.interpret import certificate as cert
 from icl_nb.interpret.population import growth, population_law, population_path, population_separation
 from icl_nb.models.files import load
@@ -131,4 +133,21 @@ def test_memory_is_refused():
 
 def test_the_theorem_says_what_was_found(proof):
     text = cert.theorem(proof, "small")
-    assert "is answered rightly" in text and f"{math.floor(1e4 * proof.slope) / 1e4:.4f}" in text
+    assert "is answered rightly" in text and f"at least {cert._least(proof.slope):g} a" in text
+
+
+def test_the_command_says_by_its_status_whether_there_is_a_theorem(proof, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise cert.InconclusiveError("layer 3: too wide")
+
+    open_end = replace(proof, verdict="inconclusive", slope=-math.inf)
+    for found, status, said in (
+        (lambda *_, **__: proof, 0, "Theorem (four-0"),
+        (lambda *_, **__: open_end, 1, "INCONCLUSIVE"),
+        (refuse, 1, "layer 3: too wide"),
+    ):
+        monkeypatch.setattr(cert, "certify", found)
+        assert main(["certify", "four-0"]) == status
+        assert said in capsys.readouterr().out
+    monkeypatch.undo()
+    assert main(["certify", "memory"]) == 2 and "copies" in capsys.readouterr().err
