@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, ndtri
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils.multiclass import check_classification_targets
@@ -25,13 +25,15 @@ from icl_nb.models.files import load
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks.linear import feature_scale
 
-DEFAULT = "table"  # the checkpoint behind `recursion=None`
+DEFAULT = "trusted-long"  # the checkpoint behind `recursion=None`
 
 TAMED = 4.0  # standard deviations, beyond which a feature hardly goes
 
 LOG_TEMPERATURES = (-4.0, 4.0)
 
 MOST_FEATURES, MOST_CLASSES = 2000, 100
+
+LEAST_GAIN = 1.0  # nats over the class frequencies on all folds, which two numbers gain by being chosen
 
 FOLDED = 500  # context points from which on two folds say enough
 
@@ -56,6 +58,8 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         depth: use only that many layers, from the first; None is all.
         standardize: whether each feature is brought to mean 0 and variance 1 on the context.
         tame: whether outliers of standardised features are drawn in, :math:`x / \sqrt{1 + x^2 / 16}`.
+        ranks: r, each standardised feature becomes 1 - r times itself plus r times its normal score, which depends on
+            the order of the values alone. With 1, features in other monotone units give the same answers.
         whiten: p, the points are multiplied by :math:`C^{-p/2}`, C their covariance (shrunk, Ledoit and Wolf 2004).
             0 leaves correlations as they are, 1 removes them.
         intercept: whether borders may miss the origin, for a table that learned from tasks whose borders do not. A
@@ -64,7 +68,8 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         calibrate: folds of the context on which `fit` chooses T and w; 0 leaves T = 1 and w = 1. From 500 rows on, the
             first two folds are enough.
         safe: whether the recursion has to prove itself on those folds. Where it does no better than the class
-            frequencies, or T ends at its bound, they take its place: w = 0, with a `FallbackWarning`. False leaves w = 1.
+            frequencies, or T ends at its bound, they take its place: w = 0, with a `FallbackWarning`. False leaves w at
+            1 and warns of nothing.
         max_context: rows that `fit` keeps of a larger table, of each class in proportion, evenly over the sorted rows.
             Time and memory of `fit` grow with its square.
         block_size: queries worked on together; memory grows with `block_size * n`.
@@ -75,16 +80,15 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         temperature_: T
         weight_: w
         fallback_: whether the class frequencies answer alone.
-        check_: cross-entropy on the folds, of the "recursion" at T, of the "frequencies", and of the "answer" that mixes
-            them; empty where there were no folds.
+        check_: cross-entropy on the folds, of the "recursion" at T, of the "frequencies", and of the "answer" that
+            mixes them; empty where there were no folds.
         recursion_: the table in use, cut to `depth`.
         trajectory_: where the context is before the first and after each layer, x `(L + 1, n, d')` and u
             `(L + 1, n, K)`; d' = d + 1 with an intercept, less the constant features. With memory `(L + 1, n, m, .)`.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
-    Inside, features and classes have an order that depends on what they hold and not on how they are listed: other names
-    of the classes or another order of the features change no digit of an answer. There are no sample weights: `fit` takes
-    none.
+    Inside, features and classes have an order that depends on what they hold and not on how they are listed: other
+    names of the classes or another order of the features change no digit of an answer. `fit` takes no sample weights.
 
     Raises:
         ValueError: in `fit`, an argument that is not as above, data that scikit-learn would refuse, more than 2,000
@@ -107,6 +111,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         depth=None,
         standardize=True,
         tame=True,
+        ranks=0.5,
         whiten=0.5,
         intercept=False,
         calibrate=5,
@@ -118,6 +123,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         self.depth = depth
         self.standardize = standardize
         self.tame = tame
+        self.ranks = ranks
         self.whiten = whiten
         self.intercept = intercept
         self.calibrate = calibrate
@@ -126,7 +132,11 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         self.block_size = block_size
 
     def fit(self, X, y):
-        """Store the context `X (n, d)` with its labels `y (n,)`, send it through the layers, and choose T and w."""
+        """Store the context `X (n, d)` with its labels `y (n,)`, send it through the layers, and choose T and w.
+
+        Raises:
+            ValueError: as the class says.
+        """
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.recursion_ = self._table()
@@ -140,9 +150,9 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         kept = _spread_out(X, y, self.max_context)
         self.X_, self.y_ = X[kept], y[kept]
         # An order of features and of classes that no renaming changes.
-        self._columns = np.lexsort(self.X_[::-1])
+        self._columns = _column_order(self.X_)
         self._rank = np.argsort(np.argsort(np.unique(self.y_, return_index=True)[1]))
-        X, y = self.X_[:, self._columns], self._rank[self.y_]
+        X, y = np.ascontiguousarray(self.X_[:, self._columns]), self._rank[self.y_]
         self._prepare(X)
         points = self._transform(X)
         self.temperature_, self.weight_, self.check_ = 1.0, 1.0, {}
@@ -163,6 +173,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
     def decision_function(self, X):
         """Logarithms of probabilities, up to what all classes share: `(q, K)`, and for two classes the second less the
         first, `(q,)`. Where w = 1 these are the logits over T."""
+        check_is_fitted(self)
         logits = self._logits(X) if self.weight_ == 1 else self._log_probabilities(X)
         return logits if logits.shape[1] > 2 else logits[:, -1] - (logits[:, 0] if logits.shape[1] == 2 else 0)
 
@@ -172,11 +183,12 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         """Class names `(q,)`."""
-        return self.classes_[self._log_probabilities(X).argmax(1)]
+        best = self._log_probabilities(X).argmax(1)
+        return self.classes_[best]
 
     def prepare(self, X):
         """Points as they enter the first layer, `(q, d')`: what any other method needs in order to start alike."""
-        return self._transform(self._validated(X))
+        return self._as_given(self._transform(self._validated(X)))
 
     def contributions(self, X):
         r"""What each context point gave to the logits of each query, `(q, n, K)`; the sum over the context is exact.
@@ -186,7 +198,8 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         A point brings its label as it is at that depth, which other points have helped to move. The mixture with the
         class frequencies comes after that and is no part of it.
         """
-        return self._run.contributions(self._transform(self._validated(X)))[:, :, self._rank] / self.temperature_
+        points = self._transform(self._validated(X))
+        return self._run.contributions(points)[:, :, self._rank] / self.temperature_
 
     @property
     def trajectory_(self):
@@ -194,7 +207,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         path, m, width = np.stack(self._run.levels), self.recursion_.copies, self._width
         x, u = path[..., : m * width], path[..., m * width :]
         x, u = (part.reshape(*path.shape[:2], m, -1) for part in (x, u))
-        return Path(*(part[:, :, 0] if m == 1 else part for part in (x, u[..., self._rank])))
+        return Path(*(part[:, :, 0] if m == 1 else part for part in (self._as_given(x), u[..., self._rank])))
 
     # Before the recursion
 
@@ -212,6 +225,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         if self.calibrate == 1:
             raise ValueError("calibrate=1; it must be at least 2 folds, or 0 for none")
         check_fraction("whiten", self.whiten, one=True)
+        check_fraction("ranks", self.ranks, one=True)
         for name in ("standardize", "tame", "intercept", "safe"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise ValueError(f"{name}={getattr(self, name)!r}; it must be True or False")
@@ -229,6 +243,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
             varies = scaled.std(0) > 1e-10
         self._kept = np.flatnonzero(varies)
         self._spread = np.where(varies, spread, 1)
+        self._steps = [_normal_scores(X[:, j]) for j in self._kept] if self.standardize and self.ranks else []
         self._map = np.eye(len(self._kept))
         if self.whiten and len(self._kept) > 1 and len(X) > 1:
             values, vectors = np.linalg.eigh(ledoit_wolf(self._standard(X))[0])
@@ -240,7 +255,12 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
 
     def _standard(self, X):
         x = ((X - self._shift) / self._spread)[:, self._kept]
-        return x / np.sqrt(1 + (x / TAMED) ** 2) if self.standardize and self.tame else x
+        if self.standardize and self.tame:
+            x = x / np.sqrt(1 + (x / TAMED) ** 2)
+        if self._steps:
+            scores = [np.interp(X[:, j], *step) for j, step in zip(self._kept, self._steps, strict=True)]
+            x = (1 - self.ranks) * x + self.ranks * np.stack(scores, 1)
+        return x
 
     def _transform(self, X):
         """Points as they enter the first layer, `(q, d')`."""
@@ -251,21 +271,30 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
             x = np.zeros((len(x), 1))
         return feature_scale(x.shape[1]) * x
 
+    def _as_given(self, points):
+        """The features of prepared points in the order in which they were given."""
+        count = len(self._kept)
+        order = np.argsort(self._columns[self._kept])
+        return np.concatenate([points[..., :count][..., order], points[..., count:]], -1)
+
     # The recursion
 
     def _validated(self, X):
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)[:, self._columns]
+        return np.ascontiguousarray(validate_data(self, X, dtype=np.float64, reset=False)[:, self._columns])
 
     def _logits(self, X):
-        return self._run.ask(self._transform(self._validated(X)))[:, self._rank] / self.temperature_
+        points = self._transform(self._validated(X))
+        return self._run.ask(points)[:, self._rank] / self.temperature_
 
     def _log_probabilities(self, X):
-        frequencies = np.log(self._frequencies)[self._rank]
+        check_is_fitted(self)
+        points, log_f = self._transform(self._validated(X)), np.log(self._frequencies)
         if self.fallback_:
-            return np.tile(frequencies, (len(self._validated(X)), 1))
-        log_p = log_softmax(self._logits(X), axis=1)
-        return log_p if self.weight_ == 1 else _mixed(log_p, frequencies, self.weight_)
+            return np.tile(log_f[self._rank], (len(points), 1))
+        # Sums over classes before these get their names, whose order would show in the last digit.
+        log_p = log_softmax(self._run.ask(points) / self.temperature_, axis=1)
+        return (log_p if self.weight_ == 1 else _mixed(log_p, log_f, self.weight_))[:, self._rank]
 
     # After it
 
@@ -293,16 +322,16 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         if not logits:
             return
         logits, answers, of_frequencies = (np.concatenate(part) for part in (logits, answers, frequencies))
-        self.temperature_ = temperature = _choose_temperature(logits, answers)
-        of_recursion = log_softmax(logits / temperature, axis=1)[np.arange(len(answers)), answers]
-        self.check_ = {"recursion": -of_recursion.mean(), "frequencies": -of_frequencies.mean()}
-        self.check_["answer"] = self.check_["recursion"]
-        if self.safe:
-            at_bound = np.log(temperature) > LOG_TEMPERATURES[1] - 0.01
-            believed = of_recursion.mean() > of_frequencies.mean() and not at_bound
-            self.weight_ = _choose_weight(of_recursion, of_frequencies) if believed else 0.0
-            self.check_["answer"] = -_mixed(of_recursion, of_frequencies, self.weight_).mean()
-        self.check_ = {name: float(value) for name, value in self.check_.items()}
+        self.temperature_, self.weight_ = _choose(logits, answers, of_frequencies, self.safe)
+        of_recursion = log_softmax(logits / self.temperature_, axis=1)[np.arange(len(answers)), answers]
+        gain = (_mixed(of_recursion, of_frequencies, self.weight_) - of_frequencies).sum()
+        if self.safe and (gain < LEAST_GAIN or np.log(self.temperature_) > LOG_TEMPERATURES[1] - 0.01):
+            self.weight_, gain = 0.0, 0.0
+        self.check_ = {
+            "recursion": float(-of_recursion.mean()),
+            "frequencies": float(-of_frequencies.mean()),
+            "answer": float(-of_frequencies.mean() - gain / len(answers)),
+        }
 
 
 class _Run:
@@ -387,11 +416,27 @@ def _move(layer, z, context, d, mirrored, total=None, read_out=None):
     return moved
 
 
+def _normal_scores(values):
+    """The values of a feature, sorted, and beside them the normal quantiles of their mean ranks, standardised."""
+    steps, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    scores = ndtri((counts.cumsum() - counts / 2) / len(values))
+    found = scores[inverse]
+    return steps, (scores - found.mean()) / found.std()
+
+
+def _column_order(X):
+    """The columns, sorted by the order of the values in each and then by the values: neither the order in which they
+    are listed nor units matter."""
+    orders = (np.unique(column, return_inverse=True)[1].astype(">u4").tobytes() for column in X.T)
+    keys = [(order, column.tobytes()) for order, column in zip(orders, X.T, strict=True)]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__))
+
+
 def _spread_out(X, y, most):
     """The rows to keep, sorted: all, or of each class a share, at least one, evenly over its rows in sorted order."""
     if len(X) <= most:
         return np.arange(len(X))
-    order, kept = np.lexsort(X[:, np.lexsort(X[::-1])].T), []
+    order, kept = np.lexsort(X[:, _column_order(X)].T), []
     counts = np.bincount(y)
     share = np.maximum(np.floor(counts * most / len(X)).astype(int), 1)
     for k, count in enumerate(share):
@@ -411,23 +456,24 @@ def _mixed(log_p, log_q, weight):
         return np.logaddexp(np.log(weight) + log_p, np.log1p(-weight) + log_q)
 
 
-def _choose_temperature(logits, answers) -> float:
-    r"""T least :math:`-\sum_i \log p_T(y_i \mid \text{the other folds}) + (\log T)^2 / 2`."""
+def _choose(logits, answers, log_f, mix):
+    r"""T and w, most :math:`\sum_i \log (w p_i + (1 - w) f_i) + 4 \log w + \log(1 - w) - (\log T)^2 / 2`, with p at T
+    on the answers of the folds and f the frequencies; w = 1 without `mix`. The last terms count as if four more
+    answers were known to be of p, and one of f."""
+    weight = {}
 
     def loss(log_temperature):
-        log_p = log_softmax(logits * np.exp(-log_temperature), axis=1)
-        return log_temperature**2 / 2 - log_p[np.arange(len(answers)), answers].sum()
+        log_p = log_softmax(logits * np.exp(-log_temperature), axis=1)[np.arange(len(answers)), answers]
+        w = 0.9 if mix else 1.0
+        for _ in range(30 if mix else 0):  # expectation-maximisation
+            w = (np.exp(np.log(w) + log_p - _mixed(log_p, log_f, w)).sum() + 4) / (len(log_p) + 5)
+        weight[log_temperature] = float(w)
+        prior = 4 * np.log(w) + np.log1p(-w) if mix else 0.0
+        return log_temperature**2 / 2 - _mixed(log_p, log_f, w).sum() - prior
 
-    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
-
-
-def _choose_weight(log_p, log_q, steps: int = 100) -> float:
-    r"""w most :math:`\sum_i \log (w p_i + (1 - w) q_i) + 4 \log w + \log(1 - w)`, climbed by expectation-maximisation:
-    as if four more answers were known to be of p, and one of q."""
-    w = 0.9
-    for _ in range(steps):
-        w = (np.exp(np.log(w) + log_p - _mixed(log_p, log_q, w)).sum() + 4) / (len(log_p) + 5)
-    return float(w)
+    best = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x
+    loss(best)
+    return float(np.exp(best)), weight[best]
 
 
 @cache

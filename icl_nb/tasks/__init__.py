@@ -18,5 +18,6 @@ __getattr__, __dir__, __all__ = exports(
             "to_sphere",
             "whiten",
         ],
+        "tables": ["TableTask", "prepare"],
     },
 )

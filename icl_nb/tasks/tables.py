@@ -1,4 +1,4 @@
-"""Tasks as real tables are: classes that overlap, labels that err, features of all kinds, prepared as the estimator does.
+"""Tasks as real tables are: classes that overlap, labels that err, features of all kinds.
 
 Letters as in `tasks.batch`.
 """

