@@ -99,11 +99,4 @@ RECIPES: dict[str, Recipe] = {
         for how, stages in (("joint", JOINT), ("staged", STAGED))
     },
     "full-0": Recipe("full", training={"steps": 5000}),
-    # The parts of full-0 are in place after 1,000 steps: two more seeds, looked at more closely and not so long.
-    **{
-        f"full-{seed}": Recipe(
-            "full", {"seed": seed}, {"seed": seed, "steps": 2000, "batch_size": 16, "record_every": 100}
-        )
-        for seed in (1, 2)
-    },
 }
