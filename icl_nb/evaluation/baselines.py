@@ -113,7 +113,7 @@ def best_logistic(batch: Batch, penalties: Sequence[float] = PENALTIES) -> tuple
 def descent_path(batch: Batch, steps: int, rate: float, *, decay: float = 0.0, normalised: bool = False) -> Tensor:
     r"""Gradient descent on softmax regression, all contexts at once: what it answers after each step.
 
-    .. math:: W_{t+1} = W_t + \eta\, t^{-\kappa} G_t, \qquad
+    .. math:: W_{t+1} = W_t + \eta\, t^{-\zeta} G_t, \qquad
         G_t = \frac1n \sum_{j\ \text{labelled}} (e_{y_j} - \mathrm{softmax}(W_t x_j))\, x_j^T, \qquad W_1 = 0
 
     without intercept or penalty; where it is normalised G has unit length (Frobenius norm).
@@ -122,7 +122,7 @@ def descent_path(batch: Batch, steps: int, rate: float, *, decay: float = 0.0, n
         batch: the tasks; unlabelled points are left out.
         steps: L
         rate: eta, the length of the first step.
-        decay: kappa, 0 or more; 0 keeps all steps alike.
+        decay: zeta, 0 or more; 0 keeps all steps alike.
         normalised: whether only the direction of the gradient counts.
 
     Returns:
