@@ -52,25 +52,30 @@ const makeCore = () => {
 
   // One layer for `rows` tokens, in place. The attention (H, rows, n) goes to `A` where that is given.
   function attend(heads, z, rows, n, D, A) {
-    const scores = new Float64Array(n), move = new Float64Array(D);
+    const H = heads.length, scores = new Float64Array(n), move = new Float64Array(D), mean = new Float64Array(D), own = new Float64Array(D);
     for (let i = 0; i < rows; i++) {
       move.fill(0);
-      heads.forEach(({ keys, values }, h) => {
+      for (let f = 0; f < D; f++) own[f] = z[i * D + f];
+      for (let h = 0; h < H; h++) {
+        const keys = heads[h].keys, values = heads[h].values;
         let most = -Infinity, sum = 0;
-        for (let j = 0; j < n; j++) {
+        for (let j = 0, b = 0; j < n; j++) {
           let s = 0;
-          for (let f = 0, a = i * D, b = j * D; f < D; f++) s += z[a + f] * keys[b + f];
+          for (let f = 0; f < D; f++, b++) s += own[f] * keys[b];
           scores[j] = s;
           if (s > most) most = s;
         }
-        for (let j = 0; j < n; j++) sum += scores[j] = Math.exp(scores[j] - most);
-        for (let j = 0; j < n; j++) {
-          const share = scores[j] / sum;
-          if (A) A[(h * rows + i) * n + j] = share;
-          for (let f = 0, b = j * D; f < D; f++) move[f] += share * values[b + f];
+        mean.fill(0);
+        for (let j = 0, b = 0; j < n; j++) {
+          const e = Math.exp(scores[j] - most);
+          sum += e;
+          if (A) scores[j] = e;
+          for (let f = 0; f < D; f++, b++) mean[f] += e * values[b];
         }
-      });
-      for (let f = 0; f < D; f++) z[i * D + f] += move[f];
+        for (let f = 0; f < D; f++) move[f] += mean[f] / sum;
+        if (A) for (let j = 0; j < n; j++) A[(h * rows + i) * n + j] = scores[j] / sum;
+      }
+      for (let f = 0; f < D; f++) z[i * D + f] = own[f] + move[f];
     }
   }
 
@@ -452,7 +457,8 @@ function paint(canvas, map, size, K) {
 function borders(map, size, K) {
   const best = i => { let k = 0; for (let c = 1; c < K; c++) if (map[i * K + c] > map[i * K + k]) k = c; return k; };
   const unit = 2 * UNITS / size, at = (r, c) => [(c + 0.5) * unit - UNITS, (r + 0.5) * unit - UNITS], answer = Array.from({ length: size * size }, (_, i) => best(i));
-  let d = "";
+  const edges = new Map(), key = p => `${p[0].toFixed(1)},${p[1].toFixed(1)}`;
+  const link = (a, b) => edges.set(a, [...(edges.get(a) || []), b]);
   for (let r = 0; r + 1 < size; r++) for (let c = 0; c + 1 < size; c++) {
     const corner = [[r, c], [r, c + 1], [r + 1, c + 1], [r + 1, c]], found = [];
     corner.forEach(([ra, ca], e) => {
@@ -463,7 +469,17 @@ function borders(map, size, K) {
       found.push([xa + s * (xb - xa), ya + s * (yb - ya)]);
     });
     const middle = [0, 1].map(f => found.reduce((sum, p) => sum + p[f], 0) / found.length), ends = found.length === 2 ? [[found[0], found[1]]] : found.map(p => [p, middle]);
-    for (const [a, b] of ends) d += `M${a[0].toFixed(1)},${a[1].toFixed(1)}L${b[0].toFixed(1)},${b[1].toFixed(1)}`;
+    for (const [a, b] of ends) if (key(a) !== key(b)) link(key(a), key(b)), link(key(b), key(a));
+  }
+  // Joined to long lines, from their ends on, so that dashes run through.
+  let d = "";
+  for (const start of [...[...edges.keys()].filter(p => edges.get(p).length !== 2), ...edges.keys()]) while (edges.get(start).length) {
+    d += `M${start}`;
+    for (let here = start, next; (next = edges.get(here).pop()); here = next) {
+      edges.get(next).splice(edges.get(next).indexOf(here), 1);
+      d += `L${next}`;
+      if (edges.get(next).length !== 1) break;
+    }
   }
   return d;
 }
@@ -695,7 +711,8 @@ function view(model, el) {
   }
   const one = () => Object.fromEntries(TEXT.scalars.map((name, s) => [name, Float64Array.of(state.factors[0][s])]));
   const kinds = () => (kind === "sectors" ? ["bayes"] : state.beside === "none" ? ["recursion"] : ["recursion", state.beside]);
-  function size() { const b = task.t; return b ? Math.max(24, Math.min(80, Math.floor(Math.sqrt(1e8 / (b.L * b.H * n() * (2 * b.m * (2 + K()) + 10)))))) : 80; }
+  // As fine as fits into about 0.15 s: a pair of points costs some 30 ns, and 6 more for each number in a token.
+  function size() { const b = task.t; return b ? Math.max(24, Math.min(80, Math.floor(Math.sqrt(1.5e8 / (b.L * b.H * n() * (30 + 6 * b.m * (2 + K()))))))) : 80; }
   const maker = mapper((wanted, [network, rival]) => {
     if (closed) return;
     maps = { network, rival: rival === undefined ? null : rival, size: wanted.size, K: wanted.task.K, asked: wanted.kinds.length > 1 };
