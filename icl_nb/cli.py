@@ -34,7 +34,11 @@ KINDS = {"dense": DenseTransformer, "equivariant": EquivariantTransformer, "ordi
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command: 0 where it went well, 1 where nothing was proved, 2 where the input was wrong and one line says
-    what, 130 after Ctrl-C."""
+    what, 130 after Ctrl-C.
+
+    Raises:
+        RuntimeError: of what should not be; a traceback then helps more than a line.
+    """
     options = _parser().parse_args(arguments)
     # The matrices here are small: a second thread gains nothing, and where other work holds the cores it slows a step a
     # hundredfold. Torch is loaded already; the variable is for the processes that `checkpoints` starts.
@@ -46,6 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"icl-nb {options.command}: {error}", file=sys.stderr)
         return 2
+    except (MemoryError, OverflowError) as error:
+        return _too_large(options, error)
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):  # as torch says it
+            raise
+        return _too_large(options, error)
     except KeyboardInterrupt:
         print(f"icl-nb {options.command}: interrupted", file=sys.stderr)
         return 130  # as a shell says it
@@ -215,35 +225,35 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("train", run_train, "train one model and evaluate it")
     _add_task(sub), _add_model(sub), _add_training(sub)
-    sub.add_argument("--depth", type=int, default=8, help="layers L")
-    sub.add_argument("--heads", type=int, default=1, help="heads a layer, H")
-    sub.add_argument("--seed", type=int, default=0, help="of the weights and of the tasks")
-    sub.add_argument("--n-tasks", type=int, default=8000, help="tasks to evaluate on")
+    sub.add_argument("--depth", type=_whole, default=8, help="layers L")
+    sub.add_argument("--heads", type=_whole, default=1, help="heads a layer, H")
+    sub.add_argument("--seed", type=_whole, default=0, help="of the weights and of the tasks")
+    sub.add_argument("--n-tasks", type=_whole, default=8000, help="tasks to evaluate on")
     sub.add_argument("--out", help="write the model to this .safetensors file")
     sub.add_argument("--resume", help="keep the state of the run in this .safetensors file, and go on from it")
-    sub.add_argument("--every", type=int, default=100, help="steps between two writings of the state")
+    sub.add_argument("--every", type=_whole, default=100, help="steps between two writings of the state")
 
     sub = command("evaluate", run_evaluate, "evaluate a checkpoint, beside the oracle and the baselines if asked")
     sub.add_argument("checkpoint", help="a name that `icl-nb checkpoints` lists, or a .safetensors file")
     _add_task(sub)
     sub.set_defaults(n_features=None, n_classes=None)  # those of the checkpoint
-    sub.add_argument("--n-tasks", type=int, default=8000, help="tasks to evaluate on")
-    sub.add_argument("--n-queries", type=int, default=16, help="queries a task")
-    sub.add_argument("--seed", type=int, default=1, help="of the tasks")
+    sub.add_argument("--n-tasks", type=_whole, default=8000, help="tasks to evaluate on")
+    sub.add_argument("--n-queries", type=_whole, default=16, help="queries a task")
+    sub.add_argument("--seed", type=_whole, default=1, help="of the tasks")
     sub.add_argument("--baselines", action="store_true", help="add the Bayes oracle and the classical baselines")
     sub.add_argument("--device", default="cpu", help="cpu, cuda, ...")
 
     sub = command("bench", run_bench, "time the package beside its peers, and against what the machine can do")
     sub.add_argument("--parts", nargs="+", choices=PARTS, help="what to time; all by default")
-    sub.add_argument("--repeats", type=int, default=9, help="turns of each contender")
+    sub.add_argument("--repeats", type=_whole, default=9, help="turns of each contender")
     sub.add_argument("--device", default="cpu", help="cpu, cuda, ...")
 
     sub = command("sweep", run_sweep, "train over a grid of depths, heads and seeds")
     _add_task(sub), _add_model(sub), _add_training(sub)
-    sub.add_argument("--depths", type=int, nargs="+", default=[4, 8, 16], help="layers")
-    sub.add_argument("--head-counts", type=int, nargs="+", default=[1], help="heads a layer")
-    sub.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds")
-    sub.add_argument("--n-tasks", type=int, default=4000, help="tasks to evaluate on")
+    sub.add_argument("--depths", type=_whole, nargs="+", default=[4, 8, 16], help="layers")
+    sub.add_argument("--head-counts", type=_whole, nargs="+", default=[1], help="heads a layer")
+    sub.add_argument("--seeds", type=_whole, nargs="+", default=[0], help="seeds")
+    sub.add_argument("--n-tasks", type=_whole, default=4000, help="tasks to evaluate on")
     sub.add_argument("--out", help="keep each result as a file in this folder; what is there is not computed again")
     _add_engine(sub, jobs=1)
 
@@ -253,18 +263,40 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--verify", action="store_true", help="measure them afresh, against what the shipped ones state")
     sub.add_argument("--folder", help="of the retrained checkpoints; by default where they ship")
     sub.add_argument(
-        "--part", type=int, choices=(1, 2), help="of the book: 1 classifies, 2 continues chains; by default both"
+        "--part", type=_whole, choices=(1, 2), help="of the book: 1 classifies, 2 continues chains; by default both"
     )
     sub.add_argument("--resume", action="store_true", help="keep what the folder holds of the same recipe")
     _add_engine(sub, jobs=2)
 
     sub = command("certify", run_certify, "prove what a table does with two classes and points without end")
     sub.add_argument("checkpoint", help="a name that `icl-nb checkpoints` lists, or a .safetensors file")
-    sub.add_argument("--n-features", type=int, default=5, help="features d, for the separation")
+    sub.add_argument("--n-features", type=_whole, default=5, help="features d, for the separation")
     sub.add_argument("--cut", type=float, default=8.0, help="standard deviations within which points are normal")
     sub.add_argument("--reach", type=float, default=6.0, help="distance from the border up to which queries are judged")
-    sub.add_argument("--bits", type=int, default=120, help="of the ball arithmetic")
+    sub.add_argument("--bits", type=_whole, default=120, help="of the ball arithmetic")
     return parser
+
+
+def _too_large(options, error: Exception) -> int:
+    said = " ".join(str(error).split()) or type(error).__name__
+    print(f"icl-nb {options.command}: too large for this machine: {said}", file=sys.stderr)
+    return 2
+
+
+def _whole(text: str) -> int:
+    """A whole number, and none that is beyond every count and seed.
+
+    Raises:
+        ArgumentTypeError: it is too large.
+        ValueError: it is none.
+    """
+    value = int(text)
+    if abs(value) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text[:20]} is beyond 2**31 - 1")
+    return value
+
+
+_whole.__name__ = "int"  # so that argparse speaks of an "invalid int value"
 
 
 def _add_task(sub) -> None:
@@ -272,19 +304,20 @@ def _add_task(sub) -> None:
     about = {name: " ".join(text.split()).rstrip(".") for name, text in said}
     for option in fields(LinearTask):
         flag = "--" + option.name.replace("_", "-")
-        sub.add_argument(flag, type=type(option.default), default=option.default, help=about[option.name])
+        kind = _whole if type(option.default) is int else type(option.default)
+        sub.add_argument(flag, type=kind, default=option.default, help=about[option.name])
 
 
 def _add_model(sub) -> None:
     sub.add_argument("--kind", choices=KINDS, default="equivariant", help="what the weights may be")
-    sub.add_argument("--scalars", type=int, choices=(4, 12), help="scalars a head of an equivariant model (12)")
+    sub.add_argument("--scalars", type=_whole, choices=(4, 12), help="scalars a head of an equivariant model (12)")
     sub.add_argument("--device", default="cpu", help="cpu, cuda, ...")
 
 
 def _add_training(sub) -> None:
-    sub.add_argument("--steps", type=int, default=4000, help="optimiser steps")
-    sub.add_argument("--batch-size", type=int, default=96, help="tasks a step")
-    sub.add_argument("--train-queries", type=int, default=16, help="queries a task in training")
+    sub.add_argument("--steps", type=_whole, default=4000, help="optimiser steps")
+    sub.add_argument("--batch-size", type=_whole, default=96, help="tasks a step")
+    sub.add_argument("--train-queries", type=_whole, default=16, help="queries a task in training")
     sub.add_argument("--learning-rate", type=float, default=1e-2, help="its peak")
     sub.add_argument(
         "--symmetry", choices=[s for s in SYMMETRIES if s], help="impose it on dense weights while training"
@@ -292,7 +325,7 @@ def _add_training(sub) -> None:
 
 
 def _add_engine(sub, jobs: int) -> None:
-    sub.add_argument("--jobs", type=int, default=jobs, help="processes side by side")
+    sub.add_argument("--jobs", type=_whole, default=jobs, help="processes side by side")
     sub.add_argument("--backend", choices=BACKENDS, default="loky", help="this machine, or a cluster")
     sub.add_argument("--scheduler", help="address of Dask's scheduler, tcp://host:port")
     sub.add_argument("--shard", help="i/n: the i-th of n calls that share the work, from 1 on")

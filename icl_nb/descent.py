@@ -70,7 +70,8 @@ class Descent:
             loss: a scalar; where it is shared, the part that is this process's.
 
         Raises:
-            DivergenceError: the loss or its gradient is not finite. Nothing has moved.
+            DivergenceError: the loss, its gradient or the rate is not finite. Nothing has moved.
+            RuntimeError: torch's own, of what should not be.
         """
         self._optimiser.zero_grad()
         loss.backward()
@@ -85,7 +86,12 @@ class Descent:
             raise DivergenceError(
                 f"{what} at step {self.done}; try a learning rate below {self.learning_rate}", self.done
             )
-        self._optimiser.step()
+        try:
+            self._optimiser.step()
+        except RuntimeError as error:  # torch's, of a rate beyond its dtype
+            if "overflow" not in str(error):
+                raise
+            raise DivergenceError(f"the rate {self.learning_rate} overflows at step {self.done}", self.done) from None
         rate = self._schedule.get_last_lr()[0]
         self._schedule.step()
         self.done += 1

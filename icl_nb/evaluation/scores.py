@@ -152,7 +152,7 @@ def mean_agreement(ours: Tensor, theirs: Tensor | None = None) -> tuple[float, f
         the mean, and the half-width of its 95 % interval (Student's t, degrees of freedom of the smaller family).
 
     Raises:
-        ValueError: fewer than three models in a family, or shapes that do not fit.
+        ValueError: fewer than three models in a family, shapes that do not fit, or a NaN among the votes.
 
     Source: the jackknife of a U-statistic, Arvesen (1969).
 
@@ -165,6 +165,8 @@ def mean_agreement(ours: Tensor, theirs: Tensor | None = None) -> tuple[float, f
     theirs = ours if within else theirs
     if min(len(ours), len(theirs)) < 3 or ours.shape[1:] != theirs.shape[1:]:
         raise ValueError(f"families of shapes {tuple(ours.shape)} and {tuple(theirs.shape)}; need 3 models each")
+    if ours.isnan().any() or theirs.isnan().any():
+        raise ValueError("a vote is NaN, which agrees with nothing; votes must be classes")
     same = torch.stack([(ours[s] == theirs).double().flatten(1).mean(1) for s in range(len(ours))])  # (S, T)
     counted = ~torch.eye(len(ours), dtype=torch.bool) if within else torch.ones_like(same, dtype=torch.bool)
 
@@ -348,8 +350,14 @@ def model_hits(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def log_loss(probabilities, answers) -> float:
-    """Mean of -log p of the right class, `probabilities (q, K)` raised to 0.001 at least as in `yardsticks`."""
+    """Mean of -log p of the right class, `probabilities (q, K)` raised to 0.001 at least as in `yardsticks`.
+
+    Raises:
+        ValueError: a probability that is not finite.
+    """
     given = np.asarray(probabilities)[np.arange(len(answers)), answers]
+    if not np.isfinite(given).all():
+        raise ValueError("a probability is NaN or infinite")
     return float(-np.log(np.maximum(given, LEAST_PROBABILITY)).mean())
 
 
@@ -367,7 +375,7 @@ def reliability(probabilities, answers, *, bins: int = 10) -> tuple[np.ndarray, 
         mean confidence, accuracy and number of answers of each bin that has any; and ECE.
 
     Raises:
-        ValueError: the shapes disagree, or bins < 1.
+        ValueError: the shapes disagree, a probability is none, or bins < 1.
 
     Source: Naeini, Cooper and Hauskrecht (2015).
 
@@ -380,6 +388,8 @@ def reliability(probabilities, answers, *, bins: int = 10) -> tuple[np.ndarray, 
     probabilities, answers = np.asarray(probabilities, dtype=float), np.asarray(answers)
     if probabilities.ndim != 2 or answers.shape != probabilities.shape[:1]:
         raise ValueError(f"probabilities {probabilities.shape}, answers {answers.shape}; must be (q, K) and (q,)")
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError("a probability is not between 0 and 1")
     top, right = probabilities.max(1), probabilities.argmax(1) == answers
     place = np.minimum((top * bins).astype(int), bins - 1)
     count = np.bincount(place, minlength=bins)
