@@ -25,7 +25,7 @@ from icl_nb.models.files import load
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks.linear import feature_scale
 
-DEFAULT = "trusted-long"  # the checkpoint behind `recursion=None`
+DEFAULT = "trusted"  # the checkpoint behind `recursion=None`
 
 TAMED = 4.0  # standard deviations, beyond which a feature hardly goes
 
@@ -35,7 +35,7 @@ MOST_FEATURES, MOST_CLASSES = 2000, 100
 
 LEAST_GAIN = 1.0  # nats over the class frequencies on all folds, which two numbers gain by being chosen
 
-FOLDED = 500  # context points from which on two folds say enough
+LONG, ENOUGH = 500, 200  # in a context that long, so many answers of the folds say enough
 
 
 Path = namedtuple("Path", ["x", "u"])
@@ -66,7 +66,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
             feature that is 1 in every point would cancel in the softmax. So each context point (x, 1, u) gets a mirror
             image (-x, -1, -u), which says the same of every linear score. The default table has met such borders.
         calibrate: folds of the context on which `fit` chooses T and w; 0 leaves T = 1 and w = 1. From 500 rows on, the
-            first two folds are enough.
+            first folds that hold 200 rows are enough.
         safe: whether the recursion has to prove itself on those folds. Where it does no better than the class
             frequencies, or T ends at its bound, they take its place: w = 0, with a `FallbackWarning`. False leaves w at
             1 and warns of nothing.
@@ -117,7 +117,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         calibrate=5,
         safe=True,
         max_context=1000,
-        block_size=256,
+        block_size=128,
     ):
         self.recursion = recursion
         self.depth = depth
@@ -310,7 +310,9 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
             members = order[y[order] == k]
             fold[members] = np.arange(len(members)) % folds
         logits, answers, frequencies = [], [], []
-        for k in range(folds if len(X) < FOLDED else min(folds, 2)):
+        for k in range(folds):
+            if len(X) >= LONG and sum(map(len, answers)) >= ENOUGH:
+                break
             rest = fold != k
             asked = ~rest & np.isin(y, y[rest])  # a class the other folds lack cannot be answered
             if asked.any():
