@@ -103,6 +103,10 @@ tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law) an
 	$(BIN)/python -m icl_nb.shipped.regret
 	$(BIN)/python -m icl_nb.shipped.trained
 
+.PHONY: variations
+variations: env ## Repeat the short runs of chapters 13 and 14 (about ten minutes)
+	$(BIN)/python -m icl_nb.shipped.variations selection ablations "public code"
+
 .PHONY: bench
 bench: env ## Time the package on this machine, and write the page of the book that shows it
 	$(BIN)/python -m tools.performance --measure
