@@ -60,6 +60,7 @@ Qed.
 Theorem T2_aligned S : agree S S = \sum_c dot (part S c) (part S c) /\ 0 <= agree S S.
 Proof. by rewrite agree_parts; split=> //; apply: sumr_ge0 => c _; apply: dot_ge0. Qed.
 
+(** The other side of 1. *)
 Theorem T2_opposed S : expectation S = 0 -> differ S S = - agree S S.
 Proof. by move=> centred; apply/eqP; rewrite -addr_eq0 addrC agree_differ centred dot0l. Qed.
 
@@ -139,6 +140,7 @@ suff agreeE : agree (noisy eta S) S = factor * agree S S.
 by rewrite !agree_parts mulr_sumr; apply: eq_bigr => c _; rewrite part_noisy dotZl.
 Qed.
 
+(** Both labels noisy. *)
 Theorem T2_two_noisy_labels : agree (noisy eta S) (noisy eta S) = factor ^+ 2 * agree S S
   /\ differ (noisy eta S) (noisy eta S) = factor ^+ 2 * differ S S.
 Proof.

@@ -154,21 +154,23 @@ have -> : commutant = <<X>>%VS.
   have:= six 1 0 0 0 0 0; have:= six 0 1 0 0 0 0; have:= six 0 0 1 0 0 0.
   have:= six 0 0 0 1 0 0; have:= six 0 0 0 0 1 0; have:= six 0 0 0 0 0 1.
   rewrite !s0 !s1 !add0r !addr0 => c1 c2 c3 c4 c5 c6.
-  case/or4P => [/eqP -> // | /nseqP [-> _] // | /eqP -> // | ]; by case/or3P => [/nseqP [-> _] | /eqP -> | /eqP ->].
+  case/or4P => [/eqP -> // | /nseqP [-> _] // | /eqP -> // | ];
+    by case/or3P => [/nseqP [-> _] | /eqP -> | /eqP ->].
 have /eqP -> : free X; last by rewrite !size_cat !size_nseq /= addnCA addnC; case: (1 < d)%N (1 < K)%N => [] [].
 apply/freeP => u; pose w n := if insub n is Some i then u i else 0.
 have uE i : u i = w (nat_of_ord i) by rewrite /w valK.
 rewrite (eq_bigr (fun i => w (nat_of_ord i) *: X`_i)) => [|i _]; last by rewrite uE.
 move=> zero i; rewrite uE; move: (nat_of_ord i) (ltn_ord i) zero => {i} n.
 rewrite /X.
-have := @mixture_eq0; case d1: (1 < d)%N; case K1: (1 < K)%N => indep; rewrite !big_ord_recl big_ord0 /bump /= addr0 !addrA => lt zero.
-- have [] := indep F d K (w 0%N) (w 1%N) (w 2%N) (w 3%N) (w 4%N) (w 5%N); rewrite ?d1 ?K1 // => ? ? ? [? ? ?].
+have := mixture_eq0; case d1: (1 < d)%N; case K1: (1 < K)%N => indep;
+  rewrite !big_ord_recl big_ord0 /bump /= addr0 !addrA => lt zero.
+- have [] := indep (w 0%N) (w 1%N) (w 2%N) (w 3%N) (w 4%N) (w 5%N); rewrite ?d1 ?K1 // => ? ? ? [? ? ?].
   by move: n lt => [|[|[|[|[|[|//]]]]]] _.
-- have [] := indep F d K (w 0%N) (w 1%N) (w 2%N) 0 (w 3%N) (w 4%N); rewrite ?d1 ?K1 ?eqxx ?scale0r ?addr0 // => ? ? ? [? ? ?].
+- have [] := indep (w 0%N) (w 1%N) (w 2%N) 0 (w 3%N) (w 4%N); rewrite ?d1 ?K1 ?eqxx ?scale0r ?addr0 // => ? ? ? [? ? ?].
   by move: n lt => [|[|[|[|[|//]]]]] _.
-- have [] := indep F d K (w 0%N) 0 (w 1%N) (w 2%N) (w 3%N) (w 4%N); rewrite ?d1 ?K1 ?eqxx ?scale0r ?addr0 // => ? ? ? [? ? ?].
+- have [] := indep (w 0%N) 0 (w 1%N) (w 2%N) (w 3%N) (w 4%N); rewrite ?d1 ?K1 ?eqxx ?scale0r ?addr0 // => ? ? ? [? ? ?].
   by move: n lt => [|[|[|[|[|//]]]]] _.
-- have [] := indep F d K (w 0%N) 0 (w 1%N) 0 (w 2%N) (w 3%N); rewrite ?d1 ?K1 ?eqxx ?scale0r ?addr0 // => ? ? ? [? ? ?].
+- have [] := indep (w 0%N) 0 (w 1%N) 0 (w 2%N) (w 3%N); rewrite ?d1 ?K1 ?eqxx ?scale0r ?addr0 // => ? ? ? [? ? ?].
   by move: n lt => [|[|[|[|//]]]] _.
 Qed.
 

@@ -97,7 +97,8 @@ Qed.
 
 (** If gamma alpha >= 0 in all heads, no two readers with the same label block come closer. *)
 Theorem P2_grows (H : finType) (gamma alpha : H -> R) (c : H -> J -> R) z z' : (forall h, 0 <= gamma h * alpha h) ->
-  dot (z - z') (z - z') <= dot (next gamma alpha c z - next gamma alpha c z') (next gamma alpha c z - next gamma alpha c z').
+  dot (z - z') (z - z')
+    <= dot (next gamma alpha c z - next gamma alpha c z') (next gamma alpha c z - next gamma alpha c z').
 Proof.
 move=> sign; set D := z - z'.
 pose w := \sum_h gamma h *: (read (alpha h) (c h) z - read (alpha h) (c h) z').
@@ -115,7 +116,7 @@ rewrite (dot_square D w) -addrA ler_addl; apply: addr_ge0 (dot_ge0 w).
 by rewrite mulr_ge0 ?ler0n.
 Qed.
 
-(** ** The derivative of a layer, I + kappa C with C a covariance *)
+(** ** Lengths under I + kappa C, with C a covariance *)
 
 Section Covariance.
 
@@ -133,7 +134,8 @@ rewrite mulmx_suml; apply: eq_bigr => j _.
 by rewrite -scalemxAl -mulmxA [_^T *m v]mx11_scalar -/(dot _ v) mul_mx_scalar scalerA.
 Qed.
 
-Lemma form_covariance (u v : 'cV[R]_d) : dot u (covariance *m v) = \sum_j a j * (dot (x j - centre) u * dot (x j - centre) v).
+Lemma form_covariance (u v : 'cV[R]_d) :
+  dot u (covariance *m v) = \sum_j a j * (dot (x j - centre) u * dot (x j - centre) v).
 Proof.
 rewrite covarianceE dot_sumr; apply: eq_bigr => j _.
 by rewrite dotZr [dot u _]dotC -mulrA [dot _ v * _]mulrC.
@@ -164,7 +166,8 @@ Qed.
 
 (** With -2 / lambda <= kappa <= 0 none grows, where lambda bounds the eigenvalues of the covariance. *)
 Theorem P2_contract (v : 'cV[R]_d) :
-  0 < lambda -> (forall u : 'cV[R]_d, dot u (covariance *m u) <= lambda * dot u u) -> kappa <= 0 -> - 2%:R <= kappa * lambda ->
+  0 < lambda -> (forall u : 'cV[R]_d, dot u (covariance *m u) <= lambda * dot u u) ->
+  kappa <= 0 -> - 2%:R <= kappa * lambda ->
   let m := (1%:M + kappa *: covariance) *m v in dot m m <= dot v v.
 Proof.
 move=> l0 bound k0 k2; rewrite /= square_moved; set C := covariance *m v; set q := dot v C.
@@ -192,3 +195,212 @@ Qed.
 End Covariance.
 
 End Distance.
+
+(** ** The derivative of a layer *)
+
+Section Derivative.
+
+Variables (R : realFieldType) (e : exponential R).
+
+Lemma exp_second_order (t : R) : `|t| <= 2%:R^-1 -> 0 <= e t - 1 - t <= 2%:R * t ^+ 2.
+Proof.
+move=> small; have t_half : t <= 2%:R^-1 by apply: le_trans (ler_norm t) small.
+set u := e t - 1 - t.
+have u0 : 0 <= u by rewrite /u -addrA -opprD subr_ge0 exp_tangent.
+have two : 2%:R^-1 + 2%:R^-1 = 1 :> R by rewrite [RHS](splitr 1) !div1r.
+have half : 2%:R^-1 <= 1 - t by rewrite -[X in _ <= X - t]two -addrA ler_addl subr_ge0.
+have below : u * (1 - t) <= t ^+ 2.
+  have -> : t ^+ 2 = 1 - (1 - t ^+ 2) by ring.
+  have -> : u * (1 - t) = e t * (1 - t) - (1 - t ^+ 2) by rewrite /u; ring.
+  rewrite ler_add2r -[X in _ <= X](exp0 e) -(subrr t) expD.
+  by apply: ler_wpmul2l; [apply: ltW; apply: exp_gt0 | apply: exp_tangent].
+rewrite u0 /=; have : u * 2%:R^-1 <= t ^+ 2 by apply: le_trans below; apply: ler_wpmul2l.
+by rewrite ler_pdivr_mulr ?ltr0n // mulrC.
+Qed.
+
+Section Tilt.
+
+Variables (J : finType) (a s f : J -> R) (S F t : R).
+Hypothesis a_ge0 : forall j, 0 <= a j.
+Hypothesis a_sum : \sum_j a j = 1.
+Hypothesis S_ge0 : 0 <= S.
+Hypothesis F_ge0 : 0 <= F.
+Hypothesis s_le : forall j, `|s j| <= S.
+Hypothesis f_le : forall j, `|f j| <= F.
+Hypothesis t_small : `|t| * S <= 2%:R^-1.
+
+Lemma average_le (g : J -> R) B : (forall j, `|g j| <= B) -> `|\sum_j a j * g j| <= B.
+Proof.
+move=> g_le; apply: le_trans (ler_norm_sum _ _ _) _; rewrite -[B]mul1r -a_sum mulr_suml.
+by apply: ler_sum => j _; rewrite normrM (ger0_norm (a_ge0 j)); apply: ler_wpmul2l.
+Qed.
+
+Lemma tilt_derivative :
+  `|(\sum_j a j * e (t * s j) * f j) / (\sum_j a j * e (t * s j)) - \sum_j a j * f j
+    - t * (\sum_j a j * (s j * f j) - (\sum_j a j * s j) * (\sum_j a j * f j))|
+  <= 16%:R * F * (`|t| * S) ^+ 2.
+Proof.
+set q := `|t| * S; have q0 : 0 <= q by apply: mulr_ge0.
+pose rest j := e (t * s j) - 1 - t * s j.
+have ts_le j : `|t * s j| <= q by rewrite normrM; apply: ler_wpmul2l.
+have rest_le j : `|rest j| <= 2%:R * q ^+ 2.
+  have /andP [r0 r1] := exp_second_order (le_trans (ts_le j) t_small).
+  rewrite (ger0_norm r0); apply: le_trans r1 _; apply: ler_wpmul2l; rewrite ?ler0n //.
+  by rewrite -(real_normK (num_real (t * s j))) ler_sqr ?nnegrE.
+set phi := \sum_j a j * f j; set psi := \sum_j a j * (s j * f j); set mu := \sum_j a j * s j.
+pose eps := \sum_j a j * rest j; pose kap := \sum_j a j * (rest j * f j).
+have NE : \sum_j a j * e (t * s j) * f j = phi + t * psi + kap.
+  rewrite /phi /psi /kap mulr_sumr -!big_split /=; apply: eq_bigr => j _.
+  by rewrite /rest; move: (e (t * s j)) => E; ring.
+have EE : \sum_j a j * e (t * s j) = 1 + t * mu + eps.
+  rewrite -a_sum /mu /eps mulr_sumr -!big_split /=; apply: eq_bigr => j _.
+  by rewrite /rest; move: (e (t * s j)) => E; ring.
+rewrite NE EE; have half : 2%:R^-1 <= 1 + t * mu + eps.
+  have -> : 2%:R^-1 = \sum_j a j * 2%:R^-1 by rewrite -mulr_suml a_sum mul1r.
+  rewrite -EE; apply: ler_sum => j _; apply: ler_wpmul2l => //.
+  apply: le_trans (exp_tangent e _); have two : 2%:R^-1 + 2%:R^-1 = 1 :> R by rewrite [RHS](splitr 1) !div1r.
+  rewrite -[X in _ <= X + _]two -addrA ler_addl -ler_subl_addl sub0r.
+  by have := le_trans (ts_le j) t_small; rewrite ler_norml => /andP [].
+have E0 : 0 < 1 + t * mu + eps by apply: lt_le_trans half; rewrite invr_gt0 ltr0n.
+have -> : (phi + t * psi + kap) / (1 + t * mu + eps) - phi - t * (psi - mu * phi)
+    = (kap - phi * eps - t * (psi - mu * phi) * (t * mu + eps)) / (1 + t * mu + eps).
+  by field; rewrite gt_eqF.
+have kap_le : `|kap| <= 2%:R * q ^+ 2 * F.
+  by apply: average_le => j; rewrite normrM; apply: ler_pmul.
+have eps_le : `|eps| <= 2%:R * q ^+ 2 by apply: average_le.
+have phi_le : `|phi| <= F by apply: average_le.
+have mu_le : `|mu| <= S by apply: average_le.
+have psi_le : `|psi| <= S * F by apply: average_le => j; rewrite normrM; apply: ler_pmul.
+have slope_le : `|t * (psi - mu * phi)| <= 2%:R * q * F.
+  have -> : 2%:R * q * F = `|t| * (S * F + S * F) by rewrite /q; ring.
+  rewrite normrM; apply: ler_wpmul2l => //; apply: le_trans (ler_norm_sub _ _) _.
+  by apply: ler_add => //; rewrite normrM; apply: ler_pmul.
+have drift_le : `|t * mu + eps| <= 2%:R * q.
+  apply: le_trans (ler_norm_add _ _) _; have -> : 2%:R * q = q + q by ring.
+  apply: ler_add; first by rewrite normrM; apply: ler_wpmul2l.
+  apply: le_trans eps_le _; have -> : 2%:R * q ^+ 2 = (q * 2%:R) * q by ring.
+  by rewrite -[X in _ <= X]mul1r; apply: ler_wpmul2r => //; rewrite -ler_pdivl_mulr ?ltr0n // mul1r.
+rewrite normrM normfV (gtr0_norm E0) ler_pdivr_mulr //.
+apply: le_trans (_ : 8%:R * F * q ^+ 2 <= _); last first.
+  have -> : 8%:R * F * q ^+ 2 = 16%:R * F * q ^+ 2 * 2%:R^-1 by field.
+  by apply: ler_wpmul2l => //; rewrite !mulr_ge0 ?ler0n ?sqr_ge0.
+have -> : 8%:R * F * q ^+ 2 = 2%:R * q ^+ 2 * F + F * (2%:R * q ^+ 2) + 2%:R * q * F * (2%:R * q) by ring.
+apply: le_trans (ler_norm_sub _ _) _; apply: ler_add; last by rewrite normrM; apply: ler_pmul.
+by apply: le_trans (ler_norm_sub _ _) _; apply: ler_add => //; rewrite normrM; apply: ler_pmul.
+Qed.
+
+End Tilt.
+
+(** Of second order: below a multiple of t^2, entry by entry, for small t. *)
+Definition second_order d (g : R -> 'cV[R]_d) :=
+  exists r B, 0 < r /\ forall t i, `|t| <= r -> `|g t i 0| <= B * t ^+ 2.
+
+Lemma second_order0 d : second_order (fun _ => 0 : 'cV[R]_d).
+Proof. by exists 1, 0; split=> // t i _; rewrite mxE normr0 mul0r. Qed.
+
+Lemma second_orderD d (g h : R -> 'cV[R]_d) : second_order g -> second_order h -> second_order (fun t => g t + h t).
+Proof.
+case=> [r [B [r0 gB]]] [r' [B' [r'0 hB]]]; exists (Num.min r r'), (B + B'); split; first by rewrite lt_minr r0.
+move=> t i; rewrite le_minr => /andP [tr tr']; rewrite mxE mulrDl.
+by apply: le_trans (ler_norm_add _ _) _; apply: ler_add; [apply: gB | apply: hB].
+Qed.
+
+Lemma second_orderM d d' (V : 'M[R]_(d', d)) (g : R -> 'cV[R]_d) : second_order g -> second_order (fun t => V *m g t).
+Proof.
+case=> [r [B [r0 gB]]]; exists r, (\sum_i \sum_k `|V i k| * `|B|); split=> // t i tr.
+rewrite mxE; apply: le_trans (ler_norm_sum _ _ _) _.
+have term_ge0 i' : 0 <= \sum_k `|V i' k| * `|B| by apply: sumr_ge0 => k _; apply: mulr_ge0.
+apply: (@le_trans _ _ ((\sum_k `|V i k| * `|B|) * t ^+ 2)); last first.
+  apply: ler_wpmul2r; first exact: sqr_ge0.
+  by rewrite (bigD1 i) //=; apply: ler_paddr => //; apply: sumr_ge0 => i' _.
+rewrite mulr_suml; apply: ler_sum => k _; rewrite normrM -mulrA; apply: ler_wpmul2l => //.
+apply: le_trans (gB t k tr) _; apply: ler_wpmul2r; first exact: sqr_ge0.
+exact: ler_norm.
+Qed.
+
+Lemma eq_second_order d (g h : R -> 'cV[R]_d) : (forall t, g t = h t) -> second_order g -> second_order h.
+Proof. by move=> same [r [B [r0 gB]]]; exists r, B; split=> // t i tr; rewrite -same; apply: gB. Qed.
+
+Section Layer.
+
+Variables (n : nat) (J : finType) (context : J -> 'cV[R]_n).
+
+(** The covariance of the context under the attention of the reader [z]. *)
+Definition attention_covariance (M : 'M[R]_n) (z : 'cV[R]_n) : 'M[R]_n := covariance context (attention e M context z).
+
+(** I + sum_h V_h Cov_h M_h^T. *)
+Definition jacobian (heads : seq ('M[R]_n * 'M[R]_n)) (z : 'cV[R]_n) : 'M[R]_n :=
+  1%:M + \sum_(head <- heads) head.2 *m attention_covariance head.1 z *m head.1^T.
+
+Lemma head_derivative M z v : (0 < #|J|)%N ->
+  second_order (fun t => \sum_j attention e M context (z + t *: v) j *: context j
+    - \sum_j attention e M context z j *: context j - t *: (attention_covariance M z *m (M^T *m v))).
+Proof.
+case/card_gt0P => j0 _.
+pose a := attention e M context z; pose s j := dot v (M *m context j).
+have a0 j : 0 <= a j by apply: ltW; apply: softmax_gt0.
+have a1 : \sum_j a j = 1 by apply: softmax_sum.
+pose S := 1 + \sum_j `|s j|; pose F := \sum_j \sum_i `|context j i 0|.
+have sums0 (T : finType) (g : T -> R) : 0 <= \sum_k `|g k| by apply: sumr_ge0.
+have S0 : 0 < S by apply: ltr_paddr.
+have F0 : 0 <= F by apply: sumr_ge0 => j _.
+have sS j : `|s j| <= S.
+  by apply: ler_paddl ler01 _; rewrite (bigD1 j) //=; apply: ler_paddr => //; apply: sumr_ge0.
+have fF i j : `|context j i 0| <= F.
+  rewrite /F (bigD1 j) //=; apply: ler_paddr; first by apply: sumr_ge0 => k _.
+  by rewrite (bigD1 i) //=; apply: ler_paddr => //; apply: sumr_ge0.
+exists (2%:R * S)^-1, (16%:R * F * S ^+ 2); split; first by rewrite invr_gt0 mulr_gt0 ?ltr0n.
+move=> t i small; have tS : `|t| * S <= 2%:R^-1.
+  by rewrite -ler_pdivl_mulr // -invfM mulrC in small *.
+have := tilt_derivative a0 a1 (ltW S0) F0 sS (fF i) tS.
+have -> : 16%:R * F * (`|t| * S) ^+ 2 = 16%:R * F * S ^+ 2 * t ^+ 2.
+  by rewrite exprMn (real_normK (num_real t)); ring.
+rewrite !mxE !summxE.
+have shifted j : attention e M context (z + t *: v) j = a j * e (t * s j) / \sum_k a k * e (t * s k).
+  rewrite /attention (softmax_shift e _ (fun k => dot z (M *m context k))).
+  have diff k : dot (z + t *: v) (M *m context k) - dot z (M *m context k) = t * s k.
+    by rewrite dotDl dotZl addrC addKr.
+  by rewrite diff; congr (_ / _); apply: eq_bigr => k _; rewrite diff.
+have covE : \sum_k attention_covariance M z i k * (M^T *m v) k 0
+    = \sum_j a j * (s j * context j i 0) - (\sum_j a j * s j) * (\sum_j a j * context j i 0).
+  transitivity ((attention_covariance M z *m (M^T *m v)) i 0); first by rewrite [RHS]mxE.
+  rewrite /attention_covariance covarianceE summxE -/a.
+  have muE : dot v (M *m centre context a) = \sum_j a j * s j.
+    by rewrite mulmx_sumr dot_sumr; apply: eq_bigr => k _; rewrite -scalemxAr dotZr.
+  have centreE : centre context a i 0 = \sum_j a j * context j i 0.
+    by rewrite summxE; apply: eq_bigr => k _; rewrite mxE.
+  set mu := \sum_j a j * s j in muE *; set phi := \sum_j a j * context j i 0 in centreE *.
+  rewrite [LHS](eq_bigr (fun j => a j * (s j * context j i 0) - a j * s j * phi - mu * (a j * context j i 0)
+      + mu * phi * a j)) => [|j _]; last first.
+    have -> : dot (context j - centre context a) (M^T *m v) = s j - mu.
+      by rewrite dotC -muE -dotBr -mulmxBr /dot trmx_mul trmxK mulmxA.
+    rewrite !mxE centreE; move: (context j i 0) (s j) => p q; ring.
+  rewrite big_split !sumrB /= -mulr_suml -!mulr_sumr a1 -/mu -/phi; ring.
+rewrite covE.
+have -> : \sum_k (attention e M context (z + t *: v) k *: context k) i 0
+    = (\sum_j a j * e (t * s j) * context j i 0) / (\sum_j a j * e (t * s j)).
+  by rewrite mulr_suml; apply: eq_bigr => k _; rewrite mxE shifted mulrAC.
+have -> : \sum_k (attention e M context z k *: context k) i 0 = \sum_j a j * context j i 0.
+  by apply: eq_bigr => k _; rewrite mxE.
+by [].
+Qed.
+
+(** This is the derivative of a layer: in every direction [v], up to an error of second order; for any matrices, any
+    number of heads, queries included. *)
+Theorem P2_jacobian heads z v : (0 < #|J|)%N ->
+  second_order (fun t =>
+    layer e heads context (z + t *: v) - layer e heads context z - t *: (jacobian heads z *m v)).
+Proof.
+move=> J0; elim: heads => [|head rest IH].
+  apply: eq_second_order (second_order0 n) => t.
+  by rewrite /layer /jacobian !big_nil !addr0 mul1mx [z + _]addrC addrK subrr.
+apply: eq_second_order (second_orderD IH (second_orderM head.2 (head_derivative head.1 z v J0))) => t.
+rewrite /layer /jacobian !big_cons !mulmxBr !mulmxDl !mul1mx -!scalemxAr -!mulmxA.
+move: (\sum_(_ <- _) _) (\sum_(_ <- _) _) (_ *m v) => P Q W.
+move: (head.2 *m _) (head.2 *m _) (head.2 *m _) => A B C.
+apply/colP => i; rewrite !mxE; move: (z i 0) (v i 0) (P i 0) (Q i 0) (W i 0) => z' v' p q w.
+by move: (A i 0) (B i 0) (C i 0) => a b c; ring.
+Qed.
+
+End Layer.
+End Derivative.

@@ -26,7 +26,8 @@ Definition gauss (Z a : R) (mu x : 'cV[R]_d) : R := Z * e (- (a / 2%:R * dot (x 
 Definition posterior (prior density : 'I_K -> R) c : R := prior c * density c / \sum_k prior k * density k.
 
 Lemma posterior_scale (prior prior' density density' : 'I_K -> R) a c : a != 0 ->
-  (forall k, prior k * density k = a * (prior' k * density' k)) -> posterior prior density c = posterior prior' density' c.
+  (forall k, prior k * density k = a * (prior' k * density' k)) ->
+  posterior prior density c = posterior prior' density' c.
 Proof.
 by move=> a0 same; rewrite /posterior same (eq_bigr _ (fun k _ => same k)) -mulr_sumr -mulf_div mulfV ?mul1r.
 Qed.

@@ -262,7 +262,8 @@ rewrite trace_between !mulr_sumr; apply/andP; split; last first.
   by rewrite ler_sqr ?nnegrE // (le_trans g0).
 pose h c := g c - lo.
 have bE : b = \sum_c share y c *: (h c *: offset x y c).
-  have each c : share y c *: (h c *: offset x y c) = share y c *: (g c *: offset x y c) - lo *: (share y c *: offset x y c).
+  have each c :
+      share y c *: (h c *: offset x y c) = share y c *: (g c *: offset x y c) - lo *: (share y c *: offset x y c).
     by rewrite /h scalerBl scalerBr; congr (_ - _); rewrite !scalerA mulrC.
   by rewrite (eq_bigr _ (fun c _ => each c)) sumrB -scaler_sumr (offset_sum _ _ k) scaler0 subr0.
 have split c : share y c * form (g c *: offset x y c) = lo ^+ 2 * (share y c * form (offset x y c))
