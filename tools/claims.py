@@ -1,9 +1,11 @@
 """Write the page of claims from book/claims.yml, and say what is wrong with a claim.
 
-Use it through `python -m tools.claims`; tests/test_claims.py compares the page with what this writes, and holds every
-row against the notebooks and tests that it names.
+Use it through `make pages` or `python -m tools.claims`; `--mend` where cells were cut or moved: look at what it chose.
+tests/test_claims.py compares the page with what this writes, and holds every row against the notebooks and tests that
+it names.
 """
 
+import argparse
 import ast
 import re
 from functools import cache
@@ -26,7 +28,7 @@ VERDICTS = {
     "withdrawn": "it stood in the book, and a baseline or a control sank it",
 }
 # A decimal, or a number of per cent; not a version, an identifier, or the inside of a name.
-QUOTED = re.compile(r"(?<![\w.,/-])\d[\d,]*\.\d+(?![\w.]*\d)|(?<![\w.,/-])\d+(?= ?%| per cent)")
+QUOTED = re.compile(r"(?<![\w.,/:-])\d[\d,]*\.\d+(?![\w.]*\d)|(?<![\w.,/:-])\d+(?= ?%| per cent)")
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 
 
@@ -85,6 +87,12 @@ def stands(token: str, outputs: str, *, percent: bool) -> bool:
     return False
 
 
+def printing(name: str, token: str, *, percent: bool) -> list[str]:
+    """The cells of a chapter that have stored a number: where it went, if cells were cut or moved."""
+    ids = [cell.get("id") for cell in chapter(name).cells if cell.cell_type == "code"] if name in titles() else []
+    return [place for place in ids if stands(token, cell_text(f"{name}#{place}"), percent=percent)]
+
+
 def has_test(name: str) -> bool:
     """Whether `file::function` is a test that there is."""
     path, _, function = name.partition("::")
@@ -118,7 +126,8 @@ def faults(row: dict) -> list[str]:
         percent = bool(re.search("%|per cent|point", row[part]))
         for token in quoted(row[part]):
             if not stands(token, text, percent=percent):
-                found.append(f"{part}: {token} is not what {', '.join(row['cells']) or 'no cell'} prints")
+                where = ", ".join(printing(row["chapter"], token, percent=percent)) or "no cell"
+                found.append(f"{part}: {token} is not what it names; it stands in {where} of {row['chapter']}")
     return found
 
 
@@ -155,8 +164,43 @@ def page(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def cover(row: dict) -> list[str]:
+    """The fewest cells of its chapter, greedily, that have stored every number of a row; none where they do not."""
+    wanted = {}
+    for part in ("claim", "evidence", "baseline", "control"):
+        percent = bool(re.search("%|per cent|point", row[part]))
+        for token in quoted(row[part]):
+            wanted[token, percent] = set(printing(row["chapter"], token, percent=percent))
+    chosen = []
+    while wanted:
+        places = [place for found in wanted.values() for place in found]
+        if not places:
+            return []
+        best = max(dict.fromkeys(places), key=places.count)
+        chosen.append(f"{row['chapter']}#{best}")
+        wanted = {key: found for key, found in wanted.items() if best not in found}
+    return chosen
+
+
+def mended(text: str, rows: list[dict]) -> str:
+    """The ledger with new cells for rows whose numbers have moved to others of their chapter."""
+    for row in rows:
+        if any("it stands in" in fault or "has no cell" in fault for fault in faults(row)) and (cells := cover(row)):
+            start = text.index(f"  - id: {row['id']}\n")
+            old = re.compile(r"^    cells: .*$", re.MULTILINE).search(text, start)
+            text = text[: old.start()] + f"    cells: [{', '.join(cells)}]" + text[old.end() :]
+    return text
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mend", action="store_true", help="name the cells anew where the numbers of a row have moved")
+    if parser.parse_args().mend:
+        LEDGER.write_text(mended(LEDGER.read_text(encoding="utf-8"), ledger()), encoding="utf-8")
     PAGE.write_text(page(ledger()), encoding="utf-8")
+    for row in ledger():
+        for fault in faults(row):
+            print(f"{row['id']}: {fault}")
 
 
 if __name__ == "__main__":
