@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.special import log_softmax
 from sklearn.base import clone
-from sklearn.datasets import load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from icl_nb.classifier import RecursionClassifier
+from icl_nb.classifier import FallbackWarning, RecursionClassifier
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks.linear import LinearTask, feature_scale
 
@@ -293,6 +293,10 @@ def test_data_frames():
         ({"calibrate": -1}, "calibrate=-1"),
         ({"block_size": 0}, "block_size=0"),
         ({"intercept": 1}, "intercept=1"),
+        ({"ranks": -0.1}, "ranks=-0.1"),
+        ({"tame": None}, "tame=None"),
+        ({"safe": 1}, "safe=1"),
+        ({"max_context": 0}, "max_context=0"),
         ({"standardize": "yes"}, "standardize='yes'"),
     ],
 )
@@ -325,3 +329,87 @@ def test_a_thousand_points_need_little_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2000**2 * 8 / 4
+
+
+# A floor
+
+
+def flipped(share, seed=0):
+    """Breast cancer, half of the rows as context, a share of their labels flipped: context, labels, the others."""
+    rng = np.random.default_rng(seed)
+    X, y = load_breast_cancer(return_X_y=True)
+    return X[::2], np.where(rng.random(len(X[::2])) < share, 1 - y[::2], y[::2]), X[1::2], y[1::2]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_flipped_labels_do_not_break_the_default_and_break_the_clean_table(share):
+    X, y, test, answers = flipped(share)
+    clean = RecursionClassifier("table", tame=False, ranks=0, safe=False).fit(X, y).score(test, answers)
+    assert clean < 0.6 < 0.9 < RecursionClassifier().fit(X, y).score(test, answers)
+
+
+def test_nothing_to_learn_is_said_and_the_frequencies_answer():
+    draws = [np.random.default_rng(seed) for seed in range(8)]
+    tables = [(rng.normal(size=(120, 6)), (rng.random(120) < 0.3).astype(int)) for rng in draws]
+    fell = [RecursionClassifier().fit(X, y).fallback_ for X, y in tables]
+    assert sum(fell) >= 4  # chance may look like a nat of knowledge; then the frequencies are mixed in
+    X, y = tables[fell.index(True)]
+    with pytest.warns(FallbackWarning, match="class frequencies"):
+        classifier = RecursionClassifier().fit(X, y)
+    assert classifier.fallback_ and classifier.weight_ == 0
+    expected = (np.bincount(y) + 1) / 122
+    assert np.abs(classifier.predict_proba(X) - expected).max() < 1e-12
+    assert set(classifier.predict(X)) == {0} and (classifier.decision_function(X) < 0).all()
+    assert classifier.check_["answer"] == pytest.approx(classifier.check_["frequencies"])
+    unsafe = RecursionClassifier(safe=False).fit(X, y)
+    assert unsafe.weight_ == 1 and not unsafe.fallback_
+
+
+def test_the_answer_is_a_mixture_of_the_two():
+    X, y, test, _ = flipped(0.2)
+    model = RecursionClassifier().fit(X, y)
+    assert 0 < model.weight_ < 1 and model.check_["answer"] < model.check_["frequencies"]
+    of_recursion = np.exp(log_softmax(model._logits(test), 1))
+    frequencies = (np.bincount(y) + 1) / (len(y) + 2)
+    expected = model.weight_ * of_recursion + (1 - model.weight_) * frequencies
+    assert np.abs(model.predict_proba(test) - expected).max() < 1e-12
+
+
+def test_monotone_units_do_not_matter_to_ranks():
+    X, _, queries = random_table(3, 60, 4, 3)
+    y = X[:, :3].argmax(1)
+    one, other = (RecursionClassifier(ranks=1).fit(f(X), y) for f in (lambda x: x, np.exp))
+    assert np.abs(one.predict_proba(X) - other.predict_proba(np.exp(X))).max() < 1e-5
+    assert np.abs(one.predict_proba(queries) - other.predict_proba(np.exp(queries))).max() > 1e-4  # between the steps
+
+
+def test_large_tables_are_thinned_and_larger_ones_refused():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 3))
+    y = (X[:, 0] + 0.3 * rng.normal(size=500) > 1).astype(int)
+    y[:2] = 2
+    model = RecursionClassifier(max_context=100).fit(X, y)
+    assert 98 <= len(model.X_) <= 102 and set(model.y_) == {0, 1, 2}
+    assert abs((model.y_ == 1).mean() - (y == 1).mean()) < 0.02
+    assert model.score(X, y) > 0.85
+    with pytest.raises(ValueError, match="2001 features"):
+        RecursionClassifier().fit(np.zeros((4, 2001)), [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="101 classes"):
+        RecursionClassifier().fit(np.zeros((202, 2)), np.arange(202) % 101)
+
+
+def test_sample_weights_are_refused():
+    with pytest.raises(TypeError, match="sample_weight"):
+        RecursionClassifier().fit([[0.0], [1.0]], [0, 1], sample_weight=[1.0, 2.0])
+
+
+def test_length_counts():
+    """With slopes the estimator is the recursion at the length of its context."""
+    X, y, queries = random_table(0, 20, 3, 3)
+    base = random_recursion()
+    slopes = {name: 0.1 * base.table[name][::-1] for name in SCALARS}
+    recursion = replace(base, slopes=slopes)
+    tokens = feature_scale(3) * np.r_[X, queries][None]
+    expected = recursion(tokens, y[None])[0]
+    ours = RecursionClassifier(recursion, **PLAIN).fit(X, y).decision_function(queries)
+    assert np.abs(ours - expected).max() < 1e-11 < 1e-3 < np.abs(base(tokens, y[None])[0] - expected).max()

@@ -6,6 +6,7 @@ import math
 import pickle
 import sys
 import tracemalloc
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from icl_nb import recursion as module
 from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
+from icl_nb.models.files import load, save
 from icl_nb.recursion import SCALARS, Recursion, step
 from icl_nb.symmetry import COORDINATES, coordinates, permute_batch
 from icl_nb.tasks.linear import LinearTask
@@ -431,3 +433,46 @@ def test_a_copy_is_read_only_too():
     for again in (pickle.loads(pickle.dumps(random_recursion())), copy.deepcopy(random_recursion())):
         with pytest.raises(ValueError, match="read-only"):
             again.table.alpha[0, 0] = 1
+
+
+# Scalars that depend on the length of the context
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_slopes_are_read_off_a_model_and_kept_by_files(copies, tmp_path):
+    model = EquivariantTransformer(depth=3, heads=2, scalars=4, copies=copies, slopes=True).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for part in (model.m_slope, model.v_slope):
+            part.copy_(0.1 * torch.randn(part.shape, generator=generator, dtype=torch.float64))
+    save(model, tmp_path / "sloped.safetensors")
+    again = load(tmp_path / "sloped.safetensors")
+    assert again.config == model.config and again.slopes
+    recursion = Recursion.from_model(again)
+    assert recursion.dropped.max() < 1e-15
+    for n in (5, 64, 300):
+        batch = LinearTask(n_points=n).sample(2, n_queries=3, dtype=torch.float64)
+        ours = recursion(batch.x, batch.context_y)
+        with torch.no_grad():
+            theirs = model(batch.x, batch.context_y)
+            stream, _ = model.trajectory(batch.x, batch.context_y)
+        assert np.abs(ours - theirs.numpy()).max() < 1e-12
+        assert torch.allclose(model.read_out(stream[-1])[:, n:], theirs, atol=1e-12)  # fused, and plain
+        assert np.array_equal(Recursion.from_json(recursion.to_json())(batch.x, batch.context_y), ours)
+        plain = replace(recursion, slopes=None)(batch.x, batch.context_y)
+        assert (np.abs(plain - ours).max() < 1e-12) == (n == 64)
+
+
+def test_slopes_follow_layers_and_replacements():
+    table = {"alpha": [[1.0], [2.0]], "beta": 0, "gamma": 0, "delta": 1}
+    recursion = Recursion(table, slopes={"alpha": [[3.0], [4.0]], "beta": 1, "gamma": 0, "delta": 0})
+    assert recursion[1:].at_length(64 * np.e**2).table.alpha.round(9).tolist() == [[6.0]]
+    assert recursion.replace(beta=0).at_length(1000).table.beta.tolist() == [[0.0], [0.0]]
+    assert "slopes" in repr(recursion) and "log(n / 64)" in str(recursion)
+    assert recursion.at_length(64).table.alpha.tolist() == [[1.0], [2.0]]
+    with pytest.raises(ValueError, match="slopes have shape"):
+        replace(recursion, slopes={"alpha": [[3.0]], "beta": 1, "gamma": 0, "delta": 0})
+    with pytest.raises(ValueError, match="n=0"):
+        recursion.at_length(0)
+    with pytest.raises(ValueError, match="slopes=1"):
+        EquivariantTransformer(slopes=1)
