@@ -43,7 +43,8 @@ def by_depth(axes, rows: list[dict]) -> None:
         axes: two.
         rows: as `icl_nb.shipped.depth.stored` gives them.
     """
-    models = [row for row in rows if "heads" in row]
+    written = ("imitation", "written")  # they did not start at random
+    models = [row for row in rows if "heads" in row and row["method"] not in written]
     for ax, measure in zip(axes, ("accuracy", "cross_entropy"), strict=True):
         for name, (colour, style) in DESCENTS.items():
             found = [row for row in rows if row["method"] == name]
@@ -51,7 +52,7 @@ def by_depth(axes, rows: list[dict]) -> None:
             ax.plot(depth, mean, style, color=colour, label=name)
             ax.fill_between(depth, mean - 2 * error, mean + 2 * error, color=colour, alpha=0.15, linewidth=0)
         for kind, (colour, marker) in KINDS.items():
-            found = [row for row in models if kind_of(row["method"]) == kind and row["method"] != "imitation"]
+            found = [row for row in models if kind_of(row["method"]) == kind]
             depth, mean, error = (np.array([row[key] for row in found]) for key in ("depth", measure, f"{measure}_se"))
             ax.errorbar(depth, mean, 2 * error, fmt=marker, color=colour, markersize=5, linewidth=1, label=kind)
         for name in ("bayes", "logistic", "lda"):
@@ -139,7 +140,8 @@ def postcard(ax: Axes, recursion, phases: dict[str, slice]) -> None:
     table = np.stack([recursion.table[name][:, 0] for name in ("alpha", "beta", "gamma", "delta")], -1)
     ax.imshow(table, vmin=-4, vmax=4, aspect="auto")
     for (row, column), value in np.ndenumerate(table):
-        ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=11)
+        shade = "white" if abs(value) > 2.5 else "black"
+        ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=11, color=shade)
     for name, part in phases.items():
         ax.text(3.65, (part.start + part.stop - 1) / 2, name, va="center", fontsize=11, fontweight="bold")
         ax.axhline(part.stop - 0.5, color="white", linewidth=3)
