@@ -100,6 +100,8 @@ checkpoints: env ## Retrain every checkpoint that ships, go on where it was brok
 tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law) and 11 (real tables, all sizes): about 50 minutes
 	$(BIN)/python -m icl_nb.shipped.depth
 	$(BIN)/python -m icl_nb.shipped.tables
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m icl_nb.shipped.real
 	$(BIN)/python -m icl_nb.shipped.regret
 	$(BIN)/python -m icl_nb.shipped.trained
 
