@@ -82,7 +82,9 @@ class Run:
         content, tensors = get(check_path(path))
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(f"{path} holds no training run of the format {_FORMAT!r}")
-        stored = content["arguments"]
+        stored = content.get("arguments")
+        if not isinstance(stored, dict):
+            raise ValueError(f"{path} holds no state: it does not say of which run")
         if stored != self.arguments:
             other = [name for name in self.arguments if stored.get(name) != self.arguments[name]]
             said = "; ".join(f"{name} {stored.get(name)} there, {self.arguments[name]} here" for name in other)
@@ -92,14 +94,14 @@ class Run:
             return {key.removeprefix(f"{name}/"): part for key, part in tensors.items() if key.startswith(f"{name}/")}
 
         try:
-            self.model.load_state_dict(group("model"))
             self.descent.restore(group("adam"), content["descent"])
+            self.model.load_state_dict(group("model"))
             self.generator.set_state(tensors["generator"])
             for name, values in self.curves.items():
                 values[:] = tensors[f"curve/{name}"].tolist()
                 if len(values) != self.descent.done:
                     raise ValueError(f"the curve {name} has {len(values)} entries of {self.descent.done}")
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no state that fits this run: {' '.join(str(error).split())}") from None
 
 

@@ -1,6 +1,7 @@
 """Trainings over a grid of configurations: one small file a result, named for what it is the result of."""
 
 import hashlib
+import inspect
 import json
 import tempfile
 from dataclasses import asdict
@@ -121,7 +122,8 @@ def _build(configuration: dict) -> tuple[InContextTransformer, LinearTask]:
         model = kind(task.n_features, task.n_classes, **configuration["model"])
         check_count("n_tasks", configuration["n_tasks"], 2)
         check_count("steps", configuration["training"].get("steps", 1), 1)
-    except (KeyError, TypeError) as error:
+        inspect.signature(train).bind(model, task, **configuration["training"])
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{configuration} is no configuration: {error}") from None
     device = configuration.get("device", "cpu")
     check_device(device)
