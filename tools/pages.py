@@ -13,7 +13,7 @@ API = Path(__file__).resolve().parent.parent / "book" / "api"
 # Every module of the package that has something to say, by page.
 PAGES = {
     "recursion": ("The recursion", ["recursion"]),
-    "tasks": ("Tasks", ["tasks.batch", "tasks.linear", "tasks.families", "tasks.shifts"]),
+    "tasks": ("Tasks", ["tasks.batch", "tasks.linear", "tasks.families", "tasks.tables", "tasks.shifts"]),
     "evaluation": (
         "Evaluation",
         ["evaluation.scores", "evaluation.baselines", "evaluation.oracle", "evaluation.survey"],
