@@ -48,20 +48,21 @@ class PopulationPath(NamedTuple):
 def class_space(w: ArrayLike) -> Array:
     """Orthonormal rows `(k, d)` that span the differences of class vectors w `(K, d)`: all that a label depends on.
 
-    By Gram and Schmidt, in the order of the classes, so that no library's choice of a basis shows.
+    By Gram and Schmidt on :math:`w_1 - w_2, w_1 - w_3, \dots`, so that no library's choice of a basis shows: for two
+    classes the first has its points at positive coordinates.
 
     Raises:
         ValueError: w is no matrix of at least two rows, holds NaN or infinity, or all rows are equal.
 
     Example:
-        >>> class_space([[1.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
+        >>> class_space([[3.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
         array([[1., 0., 0.]])
     """
     w = np.asarray(w, float)
     if w.ndim != 2 or len(w) < 2 or not np.isfinite(w).all():
         raise ValueError(f"w has shape {w.shape}; it must be a finite matrix (K, d) of at least two rows")
     rows: list[Array] = []
-    for difference in w[1:] - w[0]:
+    for difference in w[0] - w[1:]:
         rest = difference.copy()
         for _ in range(2):  # the second time takes away what rounding left
             for row in rows:
