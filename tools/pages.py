@@ -48,7 +48,10 @@ PAGES = {
     "runs": ("Many runs", [f"runs.{name}" for name in ("engine", "sweep", "bench")]),
     "shipped": (
         "What ships",
-        [f"shipped.{name}" for name in ("recipes", "induction", "retrain", "depth", "variations", "tables", "regret")],
+        [
+            f"shipped.{name}"
+            for name in ("recipes", "induction", "retrain", "depth", "variations", "tables", "real", "regret")
+        ],
     ),
     "figures": ("Figures", ["figures.style", "figures.part_one", "figures.player", "figures.explorer"]),
 }
