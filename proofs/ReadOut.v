@@ -1,4 +1,4 @@
-(** T6: what a query reads from labels is the posterior of a linear discriminant. *)
+(** T5: what a query reads from labels is the posterior of a linear discriminant. *)
 
 From mathcomp Require Import all_ssreflect all_fingroup all_algebra ring.
 From ICL Require Import Attention.
@@ -33,7 +33,7 @@ by move=> a0 same; rewrite /posterior same (eq_bigr _ (fun k _ => same k)) -mulr
 Qed.
 
 (** Collapsed classes, any finite sample: a query without a label (scores alpha <x, x_j> alone) reads pi - 1/K. *)
-Theorem T6_collapsed (J : finType) (y : J -> 'I_K) :
+Theorem T5_collapsed (J : finType) (y : J -> 'I_K) :
   (forall c, p c = #|[set j | y j == c]|%:R / #|J|%:R) -> (0 < #|J|)%N ->
   \sum_j softmax e (fun j => alpha * dot x (mu (y j))) j *: label R (y j) = \col_c (read_mass c - K%:R^-1).
 Proof.
@@ -58,7 +58,7 @@ Qed.
 
 
 (** 1. For any alpha this is the posterior of classes N(mu_c, I / alpha) with priors p_c e^(alpha |mu_c|^2 / 2). *)
-Theorem T6_posterior Z c : Z != 0 ->
+Theorem T5_posterior Z c : Z != 0 ->
   read_mass c = posterior (fun k => p k * e (alpha / 2%:R * dot (mu k) (mu k))) (fun k => gauss Z alpha (mu k) x) c.
 Proof.
 move=> Z0; symmetry; pose a := Z * e (- (alpha / 2%:R * dot x x)).
@@ -71,16 +71,16 @@ by rewrite /a /gauss mulrACA key [RHS]mulrACA [Z * p k]mulrC.
 Qed.
 
 (** 2. So it is Bayes' posterior for N(mu_c, I / alpha) and shares p_c if all means are equally long. *)
-Theorem T6_bayes Z N c : Z != 0 -> (forall k, dot (mu k) (mu k) = N) ->
+Theorem T5_bayes Z N c : Z != 0 -> (forall k, dot (mu k) (mu k) = N) ->
   read_mass c = posterior p (fun k => gauss Z alpha (mu k) x) c.
 Proof.
-move=> Z0 same; rewrite (T6_posterior _ Z0).
+move=> Z0 same; rewrite (T5_posterior _ Z0).
 apply: (@posterior_scale _ _ _ _ (e (alpha / 2%:R * N))) => [|k]; first exact: exp_neq0.
 by rewrite same (mulrC (p k)) mulrA.
 Qed.
 
 (** The largest logit is that of the largest mass, if delta > 0. *)
-Theorem T6_answer delta c k : 0 < delta ->
+Theorem T5_answer delta c k : 0 < delta ->
   (delta * (read_mass c - K%:R^-1) < delta * (read_mass k - K%:R^-1)) = (read_mass c < read_mass k).
 Proof. by move=> delta0; rewrite ltr_pmul2l // ltr_add2r. Qed.
 

@@ -28,7 +28,18 @@ FORBIDDEN = re.compile(
     r"\b(Axioms?|Parameters?|Conjectures?|Admitted|admit|give_up|bypass_check|(?:Guard|Positivity|Universe) Checking"
     r"|type-in-type|Declare ML Module)\b"
 )
-SHOWN = {"Variable", "Variables", "Hypothesis", "Hypotheses", "Let", "Definition", "Fixpoint", "Record", "Theorem"}
+SHOWN = {
+    "Implicit",
+    "Variable",
+    "Variables",
+    "Hypothesis",
+    "Hypotheses",
+    "Let",
+    "Definition",
+    "Fixpoint",
+    "Record",
+    "Theorem",
+}
 
 
 class Sentence(NamedTuple):
