@@ -46,7 +46,7 @@ class PopulationPath(NamedTuple):
 
 
 def class_space(w: ArrayLike) -> Array:
-    """Orthonormal rows `(k, d)` that span the differences of class vectors w `(K, d)`: all that a label depends on.
+    r"""Orthonormal rows `(k, d)` that span the differences of class vectors w `(K, d)`: all that a label depends on.
 
     By Gram and Schmidt on :math:`w_1 - w_2, w_1 - w_3, \dots`, so that no library's choice of a basis shows: for two
     classes the first has its points at positive coordinates.
