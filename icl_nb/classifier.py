@@ -254,13 +254,15 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         self._width = max(len(self._kept) + bool(self.intercept), 1)
 
     def _standard(self, X):
-        x = ((X - self._shift) / self._spread)[:, self._kept]
-        if self.standardize and self.tame:
-            x = x / np.sqrt(1 + (x / TAMED) ** 2)
+        """Standardised features, tamed, and mixed with their normal scores, tamed too: a value that is rare among many
+        that are equal has a large score."""
+        parts = [((X - self._shift) / self._spread)[:, self._kept]]
         if self._steps:
             scores = [np.interp(X[:, j], *step) for j, step in zip(self._kept, self._steps, strict=True)]
-            x = (1 - self.ranks) * x + self.ranks * np.stack(scores, 1)
-        return x
+            parts.append(np.stack(scores, 1))
+        if self.standardize and self.tame:
+            parts = [part / np.sqrt(1 + (part / TAMED) ** 2) for part in parts]
+        return (1 - self.ranks) * parts[0] + self.ranks * parts[1] if self._steps else parts[0]
 
     def _transform(self, X):
         """Points as they enter the first layer, `(q, d')`."""

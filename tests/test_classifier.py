@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.special import log_softmax
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
@@ -382,6 +382,14 @@ def test_monotone_units_do_not_matter_to_ranks():
         one, other = (RecursionClassifier(ranks=ranks).fit(f(X), y) for f in (np.positive, np.exp))
         change = np.abs(one.predict_proba(X) - other.predict_proba(np.exp(X))).max()
         assert change < 1e-5 if ranks else change > 1e-2
+
+
+def test_rare_values_do_not_break_it():
+    """Digits: most pixels are 0 in most images, and a score of a rare value reaches thirty standard deviations."""
+    X, y = load_digits(return_X_y=True)
+    model = RecursionClassifier().fit(X[::4], y[::4])
+    assert model.score(X[1::4], y[1::4]) > 0.9 and not model.fallback_
+    assert np.abs(model.prepare(X)).max() < 20
 
 
 def test_large_tables_are_thinned_and_larger_ones_refused():
