@@ -106,12 +106,15 @@ def test_a_sound_file_passes(tmp_path, capsys):
         ("Axiom a : False.\nTheorem t : 0 = 1.\nProof. destruct a. Qed.\n", "A.v has a gap.\nline 1: Axiom"),
         ("Theorem t : 0 = 1.\nProof. Admitted.\n", "A.v has a gap.\nline 2: Admitted"),
         # No forbidden word: outside a section these are axioms, which only Coq can tell.
-        ("Variable a : False.\nTheorem t : 0 = 1.\nProof. destruct a. Qed.\n", "A.t is not proved. Axioms: a : False"),
-        ("Hypothesis a : 0 = 1.\nLemma t : 0 = 1.\nProof. exact a. Qed.\n", "A.t is not proved. Axioms: a : 0 = 1"),
+        (
+            "Variable a : False.\nTheorem t : 0 = 1.\nProof. destruct a. Qed.\n",
+            "A.t is not proved. Axioms: A.a : False",
+        ),
+        ("Hypothesis a : 0 = 1.\nLemma t : 0 = 1.\nProof. exact a. Qed.\n", "A.t is not proved. Axioms: A.a : 0 = 1"),
         # An axiom of the library.
         (
             "Require Import Classical.\nTheorem t : forall P : Prop, P \\/ ~ P.\nProof. exact classic. Qed.\n",
-            "A.t is not proved. Axioms: classic",
+            "A.t is not proved. Axioms: Classical_Prop.classic :",
         ),
         ("Theorem t : 0 = 1.\nProof. reflexivity. Qed.\n", "A.v is not accepted."),
     ],
