@@ -15,18 +15,20 @@ FIGURES = BOOK / "performance.json"
 
 HEAD = """# How fast it is
 
-Measured on {date} on {machine}, torch {torch}, one thread, with {load:.1f} processes asking for {cores} cores: {busy}
-All contenders of a table take their turns in one run, so that what else the machine does hits all of them. A ratio says
-more than a time, and the range beside it holds the middle half of the rounds. `make bench` repeats all of it on your
+Measured on {date} on {machine}, torch {torch}, one thread, with {load:.1f}
+processes asking for {cores} cores: {busy}
+A time is what the process itself spent computing. All contenders of a table take their turns in one run, so that
+what else the machine does hits all of them: a ratio says more than a time, and the range beside it holds the middle
+half of the rounds. `make bench` repeats all of it on your
 machine and writes this page; `icl-nb bench --json` gives the numbers alone, and `--device cuda` those of a GPU, which
 nobody has stored here yet.
 """
 
-BUSY = "**the machine was busy**, and the times are not those of an idle one."
+BUSY = "**the machine was busy**, and caches were shared, so that an idle one is faster."
 IDLE = "the machine was idle."
 
 TARGETS = """
-## What was aimed at, and what was not reached
+## What was aimed at, and what was missed
 
 {targets}
 """
@@ -59,7 +61,7 @@ def page(found: dict) -> str:
     product, exponential = rows["machine"]
     text.append(
         f"\n## The machine\n\nA product of two 512 x 512 matrices in float32 runs at {product['gflops']:.0f} GFLOP/s, "
-        f"and an exponential takes {exponential['ns']:.2f} ns. What a training step needs of both, one after the other, "
+        f"and an exponential takes {exponential['ns']:.2f} ns. What a training step needs of both in turn, "
         'is the least that it can take; "achieved" is that share of what it took.\n'
     )
     text.append("\n## A training step\n\nForward, backward and Adam on one batch: tasks x points + queries.\n")
@@ -83,8 +85,8 @@ def page(found: dict) -> str:
             f"| {row['mib']:.1f} |\n"
         )
     text.append(
-        "\nFrom 1,024 context points on a model answers without ever holding the attention of all points, and the "
-        "recursion always works in blocks, so that memory grows as n there and time as n².\n"
+        "\nFrom 1,024 context points on (the second row) a model answers without ever holding the attention of all "
+        "points, and the recursion always works in blocks, so that memory grows as n there and time as n².\n"
     )
     text.append(TARGETS.format(targets="\n".join(_targets(rows))))
     return "".join(text)

@@ -1,10 +1,12 @@
 r"""How fast it is: beside its peers, against what the machine can do, and as sizes grow.
 
 Times of one table are taken in one run, contenders in turn: what else the machine does then hits all of them, and the
-ratio of two times taken side by side says more than either. Medians throughout.
+ratio of two times taken side by side says more than either. Medians throughout. On a processor a time is what the
+process spent computing, on one thread, and not what passed while others had the core; on a GPU it is what passed.
 """
 
 import math
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -13,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
+from torch.utils.benchmark.utils.timer import timer as default_timer
 
 from icl_nb.checks import check_count, check_device
 from icl_nb.descent import Descent
@@ -68,15 +71,17 @@ TRAINING_SIZES = (
 )
 
 
-# What grows, one at a time, and from where: there its own term is what takes the time.
-GROWTH = {
-    "n_points": (Size(batch=4, n_points=256, n_queries=1, depth=2), 4),
-    "n_features": (Size(batch=8, n_points=32, n_features=64, depth=2), 4),
-    "n_classes": (Size(batch=8, n_points=32, n_classes=64, depth=2), 4),
-    "depth": (Size(batch=32, depth=4), 4),
-    "heads": (Size(batch=32, depth=2, heads=2), 4),
-    "batch": (Size(batch=32, depth=2), 4),
-}
+# What grows, one at a time, from where, and over how many doublings: there its own term is what takes the time. From
+# `icl_nb.models.attention.LONG` points on the attention of all points is never held.
+GROWTH = (
+    ("n_points", Size(batch=4, n_points=64, n_queries=1, depth=2), 3),
+    ("n_points", Size(batch=1, n_points=1024, n_queries=1, depth=1), 2),
+    ("n_features", Size(batch=8, n_points=32, n_features=64, depth=2), 3),
+    ("n_classes", Size(batch=8, n_points=32, n_classes=64, depth=2), 3),
+    ("depth", Size(batch=16, depth=4), 3),
+    ("heads", Size(batch=16, depth=2, heads=2), 3),
+    ("batch", Size(batch=16, depth=2), 3),
+)
 
 
 def bench(
@@ -104,7 +109,7 @@ def bench(
         yield {"part": "machine", "what": "exponential, float32", "ns": rates["exp_ns"]}
     if "training" in parts:
         for size in sizes:
-            for row in paired(training_steps(size, device), rounds=rounds):
+            for row in paired(training_steps(size, device), rounds=rounds, device=device):
                 if row["what"] == "ours":
                     flops, exponentials = size.work()
                     least = 3 * flops / rates["gflops"] / 1e6 + exponentials * rates["exp_ns"] / 1e6
@@ -113,14 +118,14 @@ def bench(
     if "answers" in parts:
         size = Size(batch=128, depth=12, heads=3)
         for name, together in (("128 tasks at once", 128), ("one task at a time", 1)):
-            for row in paired(answers(size, together, device), rounds=rounds):
+            for row in paired(answers(size, together, device), rounds=rounds, device=device):
                 yield {"part": "answers", "size": name, **row, "ms": row["ms"] / together}
     if "growth" in parts:
-        for name, (start, steps) in GROWTH.items():
-            yield {"part": "growth", "what": name, "size": str(start), **growth(name, start, steps, rounds, device)}
+        for name, start, doublings in GROWTH:
+            yield {"part": "growth", "what": name, "size": str(start), **growth(name, start, doublings, rounds, device)}
 
 
-def paired(contenders: dict[str, Callable], *, rounds: int = 9, least: float = 0.02) -> list[dict]:
+def paired(contenders: dict[str, Callable], *, rounds: int = 9, least: float = 0.02, device: str = "cpu") -> list[dict]:
     r"""Time calls in turn: the median of each in ms, and how many times as long as the first it takes.
 
     .. math:: \operatorname{median}_r \, t_r / t^{\text{first}}_r
@@ -131,6 +136,7 @@ def paired(contenders: dict[str, Callable], *, rounds: int = 9, least: float = 0
         contenders: by name, the one to compare with first.
         rounds: turns of each.
         least: seconds of a turn, as many calls as it takes.
+        device: where the work is done, which decides on the clock.
 
     Raises:
         ValueError: nobody to time, or fewer than one round.
@@ -145,7 +151,8 @@ def paired(contenders: dict[str, Callable], *, rounds: int = 9, least: float = 0
         raise ValueError("there is nobody to time")
     names, turns = list(contenders), {}
     for name, call in contenders.items():
-        timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+        clock = time.process_time if device == "cpu" else default_timer  # that one waits for the GPU
+        timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads(), timer=clock)
         timer.timeit(1)  # to be warm
         turns[name] = timer, max(1, math.ceil(least / max(timer.timeit(1).median, 1e-7)))
     seconds = {name: [] for name in names}
@@ -175,7 +182,7 @@ def machine(device: str = "cpu") -> dict[str, float]:
     """What this machine can do: GFLOP/s of a float32 product of two matrices, and ns of a float32 exponential."""
     side, many = (512, 2**14) if device == "cpu" else (4096, 2**24)
     a, x, out = (torch.randn(size, device=device) for size in ((side, side), (many,), (many,)))
-    product, exponential = paired({"product": lambda: a @ a, "exp": lambda: torch.exp(x, out=out)}, rounds=9)
+    product, exponential = paired({"product": lambda: a @ a, "exp": lambda: torch.exp(x, out=out)}, device=device)
     return {"gflops": 2 * side**3 / product["ms"] / 1e6, "exp_ns": exponential["ms"] / many * 1e6}
 
 
@@ -252,29 +259,29 @@ def answers(size: Size, together: int, device: str = "cpu") -> dict[str, Callabl
     return calls | ({"oracle": lambda: bayes_predict(batch)} if together > 1 else {})
 
 
-def growth(name: str, start: Size, steps: int, rounds: int = 9, device: str = "cpu") -> dict[str, float]:
+def growth(name: str, start: Size, doublings: int, rounds: int = 9, device: str = "cpu") -> dict[str, float]:
     r"""Exponents of time and of peak memory as one size doubles, :math:`t \propto s^a`, by least squares of logarithms.
 
     Arguments:
         name: of the size, a field of `Size`.
         start: the smallest.
-        steps: how many sizes, each twice the one before.
+        doublings: how many sizes follow, each twice the one before.
         rounds: turns of each.
         device: where torch computes.
 
     Example:
-        >>> found = growth("n_points", Size(batch=1, n_points=64, n_queries=1, depth=1), 3, rounds=1)
+        >>> found = growth("n_points", Size(batch=1, n_points=64, n_queries=1, depth=1), 2, rounds=1)
         >>> 1.5 < found["memory_exponent"] < 2.5
         True
     """
-    sizes = [asdict(start)[name] * 2**step for step in range(steps)]
+    sizes = [asdict(start)[name] * 2**step for step in range(doublings + 1)]
     calls, peaks = {}, []
     for value in sizes:
         size = Size(**asdict(start) | {name: value})
         batch, model = size.sample().to(device=device), size.model().to(device)
         calls[str(value)] = lambda model=model, batch=batch: torch.no_grad()(model)(batch.x, batch.context_y)
         peaks.append(peak_bytes(calls[str(value)], device))
-    times = [row["ms"] for row in paired(calls, rounds=rounds)]
+    times = [row["ms"] for row in paired(calls, rounds=rounds, device=device)]
     slope = [float(np.polyfit(np.log(sizes), np.log(values), 1)[0]) for values in (times, peaks)]
     return {
         "from": sizes[0],
