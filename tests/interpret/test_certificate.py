@@ -13,7 +13,7 @@ from icl_nb.models.files import load
 from icl_nb.recursion import Recursion
 
 SMALL = Recursion(
-    {"alpha": [[0.4], [-0.3]], "beta": [[1.0], [2.0]], "gamma": [[-0.4], [1.2]], "delta": [[0.3], [0.6]]}, 2
+    {"alpha": [[0.4], [0.6]], "beta": [[1.0], [2.0]], "gamma": [[-0.4], [0.3]], "delta": [[0.3], [0.6]]}, 2
 )
 
 
@@ -67,19 +67,17 @@ def test_a_shipped_table_is_proved(name):
 
 
 def test_a_margin_that_is_wrong_everywhere_is_refuted():
-    found = cert.certify(SMALL.replace(delta=-SMALL.table.delta), reach=3)
+    found = cert.certify(SMALL.replace(delta=[[0.3], [-0.9]]), reach=3)
     assert found.verdict == "refuted"
     at, margin = found.witness
     assert margin.high < 0 and 0 < at <= 3
 
 
 def test_a_margin_that_is_wrong_far_out_alone_is_refuted():
-    """The first layer answers; the second takes it back where queries are far from the border."""
-    table = Recursion({"alpha": [[0.5], [-0.25]], "beta": 0, "gamma": 0, "delta": [[1.0], [1.7]]}, 2)
-    path = population_path(table, population_law([[1.0], [-1.0]]), np.linspace(0.05, 6, 120)[:, None]).query_u[-1, :, 0]
-    assert path[0] > 0 > path[-1] or path[0] < 0 < path[-1]
-    found = cert.certify(table)
+    """The second layer turns away from the class, and beyond five standard deviations it wins."""
+    found = cert.certify(SMALL.replace(alpha=[[0.4], [-0.3]], gamma=[[-0.4], [1.2]]))
     assert found.verdict == "refuted" and found.slope == -math.inf
+    assert found.witness[0] > 4 and found.witness[1].high < 0
 
 
 def test_a_table_that_answers_nothing_is_not_decided_and_nothing_is_rounded(monkeypatch):
