@@ -149,11 +149,12 @@ PLANTED = {
     "another site": "<img alt='a picture' src='https://example.org/a.png'>",
     "request failed": "<script src='not-there.js'></script>",
     "formula not set": "<span class='math'>\\(x\\)</span>",
-    "formula with an error": "<span class='math'><mjx-container><svg><g data-mml-node='merror'></g></svg></mjx-container></span>",
+    "formula with an error": "<i class='math'><mjx-container><svg><g data-mml-node='merror'/></svg></i>",
     "picture not loaded": "<img alt='a picture' src='data:image/png;base64,AAAA'>",
     "code cut": f"<pre style='overflow:auto' tabindex='0'>{'x' * 300}</pre>",
     "table cut": f"<div style='overflow:auto' tabindex='0'><table><tr><td>{'x' * 300}</td></tr></table></div>",
-    "formula cut": "<div class='math' style='overflow:hidden'><mjx-container><svg style='width:3000px;height:9px'></svg></mjx-container></div>",
+    "formula cut": "<div class='math' style='overflow:hidden'>"
+    "<mjx-container><svg style='width:3000px;height:9px'></svg></mjx-container></div>",
     "scrolls sideways": "<div style='width:3000px'>x</div>",
     "image-alt": "<img src='data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA='>",
     "color-contrast": "<p style='color:#bbb;background:#fff'>pale</p>",
@@ -190,10 +191,9 @@ def test_a_broken_link_is_seen(tmp_path):
 RANDOM = np.random.default_rng(0)
 POINTS = np.array([[2.0, 1.0], [1.5, -1.0], [-2.0, 1.2], [-1.4, -1.1], [0.1, -2.0], [0.4, 0.6]])
 LABELS = np.array([0, 0, 1, 1, 2])
+ONE = {"alpha": [[0.5], [1.0]], "beta": [[0.1], [1.0]], "gamma": [[0.3], [0.0]], "delta": [[0.5], [1.0]]}
 TABLES = {
-    "one": Recursion(
-        {"alpha": [[0.5], [1.0]], "beta": [[0.1], [1.0]], "gamma": [[0.3], [0.0]], "delta": [[0.5], [1.0]]}
-    ),
+    "one": Recursion(ONE),
     "kept": Recursion({name: RANDOM.normal(size=(3, 2, 2, 2)) / 2 for name in ("alpha", "beta", "gamma", "delta")}),
 }
 
@@ -244,7 +244,7 @@ def test_explorer_is_in_order(explorer, width, mode):
     assert page.faults + look.layout_faults(page, phone=width < 600) + look.access_faults(page) == []
     assert belief(page) == pytest.approx(expected(POINTS[-1]), abs=1e-6)
     small = page.evaluate(
-        "[...document.querySelectorAll('.icl-live *')].filter(e => e.childNodes.length === 1 && e.firstChild.nodeType === 3"
+        "[...document.querySelectorAll('.icl-live *')].filter(e => e.childNodes.length === 1 && e.firstChild.data"
         " && e.tagName !== 'STYLE' && parseFloat(getComputedStyle(e).fontSize) < 11).length"
     )
     assert small == 0
@@ -359,6 +359,31 @@ def test_smaller_explorers(explorer, kind):
         page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
         assert page.get_attribute(".icl-live figure g path", "d") != before
     assert page.faults + look.access_faults(page) == []
+
+
+LINKED = """async ([module, data]) => {
+  const {default: widget} = await import(URL.createObjectURL(new Blob([module], {type: "text/javascript"})));
+  const listeners = [], el = document.body, saved = [];
+  window.model = {
+    saved, get: key => data[key], set: (key, value) => { data[key] = value; }, on: (event, f) => listeners.push(f),
+    save_changes: () => saved.push(structuredClone(data.state)),
+    send: state => { data.state = state; listeners.forEach(f => f()); },
+  };
+  window.stop = widget.render({model, el});
+}"""
+
+
+def test_widget_is_linked_both_ways(tab):
+    """As anywidget calls it: what the reader does reaches the model, and what Python sets reaches the picture."""
+    page = tab()
+    data = json.loads(json.dumps(Explorer(POINTS, LABELS, TABLES).data))
+    page.evaluate(LINKED, [module(), data])
+    page.focus("svg[role=application]")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("model.saved.length && model.saved.at(-1).query[0] === 0.3")
+    page.evaluate("model.send({...structuredClone(model.get('state')), query: [-1.5, 0.6]})")
+    assert belief(page) == pytest.approx(expected([-1.5, 0.6]), abs=1e-6)
+    page.evaluate("stop()")
 
 
 # The numbers

@@ -90,7 +90,8 @@ def settle(page) -> None:
           for (const folded of document.querySelectorAll("article details")) folded.open = true;
           for (const folded of document.querySelectorAll(".toggle-hidden")) folded.classList.remove("toggle-hidden");
           if (window.MathJax && MathJax.startup && MathJax.startup.promise) await MathJax.startup.promise;
-          await Promise.all([...document.images].map(p => p.complete || new Promise(r => { p.onload = p.onerror = r; })));
+          const there = p => p.complete || new Promise(r => { p.onload = p.onerror = r; });
+          await Promise.all([...document.images].map(there));
           await new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)));
         }"""
     )
