@@ -1,6 +1,6 @@
 """What can be known of a task, and who knows how much."""
 
-from icl_nb.lazy import exports
+from icl_nb import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

@@ -1,6 +1,6 @@
 """What is inside: weights read off, rivals, lenses, and the laws that hold."""
 
-from icl_nb.lazy import exports
+from icl_nb import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

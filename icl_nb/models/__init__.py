@@ -1,6 +1,6 @@
 """What is trained: transformers, their training, and their files."""
 
-from icl_nb.lazy import exports
+from icl_nb import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

@@ -1,6 +1,6 @@
 """Many runs: side by side on one machine or many, over a grid, and against the clock."""
 
-from icl_nb.lazy import exports
+from icl_nb import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

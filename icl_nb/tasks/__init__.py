@@ -1,6 +1,6 @@
 """What is asked: batches of tasks, families of tasks, and shifts away from them."""
 
-from icl_nb.lazy import exports
+from icl_nb import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
