@@ -19,8 +19,7 @@ Measured on {date} on {machine}, torch {torch}, one thread, with {load:.1f}
 processes asking for {cores} cores: {busy}
 A time is what the process itself spent computing. All contenders of a table take their turns in one run, so that
 what else the machine does hits all of them: a ratio says more than a time, and the range beside it holds the middle
-half of the rounds. `make bench` repeats all of it on your
-machine and writes this page; `icl-nb bench --json` gives the numbers alone, and `--device cuda` those of a GPU, which
+half of the {rounds} rounds. `make bench` repeats all of it on your machine and writes this page; `icl-nb bench --json` gives the numbers alone, and `--device cuda` those of a GPU, which
 nobody has stored here yet.
 """
 
@@ -41,12 +40,14 @@ def measure() -> dict:
     from icl_nb.runs.bench import bench
 
     torch.set_num_threads(1)
-    rows = list(bench())
+    rounds = 9
+    rows = list(bench(rounds=rounds))
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": _processor(),
         "torch": torch.__version__.partition("+")[0],
         "cores": os.cpu_count(),
+        "rounds": rounds,
         "load": os.getloadavg()[0],
         "rows": rows,
     }
@@ -111,8 +112,8 @@ def _targets(rows: dict) -> list[str]:
         )
     if "oracle" in many:
         lines.append(
-            f"- The oracle takes {many['oracle']:.1f} ms a task. It was to become five times as fast at equal error, and "
-            "nothing was done about that yet: missed."
+            f"- The oracle takes {many['oracle']:.1f} ms a task. It was to become five times as fast at equal error; "
+            "nothing was done about that: missed."
         )
     else:
         lines.append(
