@@ -261,7 +261,7 @@ def population_accuracy(recursion: Recursion, law: Law, queries: Law) -> Array:
     Example:
         >>> law = population_law(np.eye(3))
         >>> table = {"alpha": [[1.0]], "beta": 0, "gamma": 0, "delta": 1}
-        >>> population_accuracy(Recursion(table), law, law).round(6).tolist()  # T7: equal scores, one layer
+        >>> population_accuracy(Recursion(table), law, law).round(6).tolist()  # T8: equal scores, one layer
         [0.0, 1.0]
     """
     path = population_path(recursion, law, queries.points)
