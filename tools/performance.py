@@ -19,7 +19,8 @@ Measured on {date} on {machine}, torch {torch}, one thread, with {load:.1f}
 processes asking for {cores} cores: {busy}
 A time is what the process itself spent computing. All contenders of a table take their turns in one run, so that
 what else the machine does hits all of them: a ratio says more than a time, and the range beside it holds the middle
-half of the {rounds} rounds. `make bench` repeats all of it on your machine and writes this page; `icl-nb bench --json` gives the numbers alone, and `--device cuda` those of a GPU, which
+half of the {rounds} rounds. `make bench` repeats all of it on your machine and writes this page;
+`icl-nb bench --json` gives the numbers alone, and `--device cuda` those of a GPU, which
 nobody has stored here yet.
 """
 
