@@ -650,9 +650,15 @@ function view(model, el) {
 
   // Dragging, by mouse or finger. A press beside all points adds one in the picture of sectors, and is the page's own elsewhere.
   let held = null;
-  plane.svg.addEventListener("pointerdown", event => {
+  const nearest = event => {
     const p = plane.place(event), near = [-1, ...state.y.keys()].map(i => [Math.hypot(spot(i)[0] - p[0], spot(i)[1] - p[1]), i]).sort((a, b) => a[0] - b[0])[0];
-    if (event.button > 0 || near[0] > 15 * plane.pixel() * REACH / UNITS) return;
+    return near[0] > 15 * plane.pixel() * REACH / UNITS ? null : near;
+  };
+  // A finger on a point moves the point; without this the browser would take it for scrolling.
+  plane.svg.addEventListener("touchstart", event => { if (event.touches.length === 1 && nearest(event.touches[0])) event.preventDefault(); }, { passive: false });
+  plane.svg.addEventListener("pointerdown", event => {
+    const near = nearest(event);
+    if (event.button > 0 || !near) return;
     chosen = near[1], held = event.pointerId, plane.svg.setPointerCapture(held);
     plane.svg.focus({ preventScroll: true }), event.preventDefault(), draw(), tell();
   });
