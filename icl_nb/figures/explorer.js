@@ -348,7 +348,7 @@ const STYLE = `
 @container (min-width:33rem){.icl-live .panels{grid-template-columns:minmax(0,2fr) minmax(0,1fr)}.icl-live .panels figure:first-child{grid-row:span 2;grid-column:auto}
 .icl-live .panels.one{grid-template-columns:minmax(0,26rem)}.icl-live .panels.two{grid-template-columns:minmax(0,1.4fr) minmax(0,1fr)}.icl-live .panels.two figure:last-child{grid-column:auto}}
 .icl-live figure{margin:0;padding:0;min-width:0;width:auto}
-.icl-live figcaption,.icl-live .remark{font-size:.8125rem;margin:.2rem 0 0;max-width:none;text-align:left;padding:0}
+.icl-live figcaption,.icl-live .remark{color:inherit;font-size:.8125rem;margin:.2rem 0 0;max-width:none;text-align:left;padding:0}
 .icl-live .stage{position:relative;aspect-ratio:1;border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-radius:.3rem;overflow:hidden}
 .icl-live .stage>*{position:absolute;inset:0;width:100%;height:100%;display:block}
 .icl-live .hit{fill:transparent;touch-action:none;cursor:grab}
