@@ -34,7 +34,10 @@ PAGES = {
                 "imitation",
                 "separation",
                 "account",
+                "population",
                 "noise",
+                "contraction",
+                "certificate",
                 "lens",
                 "knowledge",
             )
@@ -50,7 +53,7 @@ PAGES = {
         "What ships",
         [
             f"shipped.{name}"
-            for name in ("recipes", "induction", "retrain", "depth", "variations", "tables", "real", "regret")
+            for name in ("recipes", "induction", "retrain", "depth", "variations", "tables", "real", "regret", "trained")
         ],
     ),
     "figures": ("Figures", ["figures.style", "figures.part_one", "figures.player", "figures.explorer"]),

@@ -99,7 +99,7 @@ def fit_heads(x, u, values, readers, f, goal, *, heads: int = 1) -> tuple[float,
         >>> nothing = np.zeros((8, 20, 2))
         >>> goal = 0.5 * softmax(0.3 * readers @ x.mT, -1) @ u
         >>> found, scores, sizes = fit_heads(x, u, u, readers, nothing, goal)
-        >>> round(found, 3), round(scores[0, 0], 2), sizes.round(2)
+        >>> round(found, 3), round(float(scores[0, 0]), 2), sizes.round(2)
         (1.0, 0.3, array([[0.5]]))
     """
     check_count("heads", heads, 1)

@@ -80,7 +80,7 @@ def limit_margin(recursion: Recursion, noise: float, *, quantiles: int = 20) -> 
     Example:
         >>> from icl_nb import load
         >>> [round(limit_margin(Recursion.from_model(load(name)), 0.2), 1) for name in ("four-0", "recursion")]
-        [0.4, -0.1]
+        [0.4, -0.2]
     """
     queries = norm.ppf((np.arange(20) + 0.5) / 40 + 0.5)
     return float(noisy_limit(recursion, noise, queries, quantiles=quantiles)[-1].mean())

@@ -33,7 +33,7 @@ class Run:
         ...     model = EquivariantTransformer(depth=2)
         ...     return Run(model, Descent(model.parameters(), 9, 0.1), torch.Generator(), {"loss": []}, {"seed": 0})
         >>> run = start()
-        >>> _ = run.descent.take(run.model.m.square().sum())
+        >>> run.curves["loss"].append(run.descent.take(run.model.m.square().sum())[0])
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     run.save(Path(folder) / "state.safetensors")
         ...     other = start()

@@ -124,9 +124,9 @@ def vary(table: str, setting: str, change: str, seed: int = 0, **sizes) -> dict:
     Source: own.
 
     Example:
-        >>> row = vary("selection", "lag-3", "staged", n_sequences=500, steps=50)
+        >>> row = vary("selection", "reference", "staged", n_sequences=500, steps=50)
         >>> row["lags"][max(range(6), key=lambda i: row["p"][i])]
-        [3]
+        [1, 2]
     """
     if table not in TABLES or setting not in TABLES[table] or change not in CHANGES[table]:
         raise ValueError(f"there is no {change!r} of {setting!r} in a table {table!r}")
