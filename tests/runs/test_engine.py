@@ -110,7 +110,7 @@ def test_no_worker_is_left_behind(how, tmp_path):
         assert all(map(alive, workers))
         # From a terminal Ctrl-C goes to all processes of the call.
         os.killpg(call.pid, how) if how == signal.SIGINT else os.kill(call.pid, how)
-        assert call.wait(60) == (130 if how == signal.SIGINT else -signal.SIGKILL)
+        assert call.wait(120) == (130 if how == signal.SIGINT else -signal.SIGKILL)
         wait_for(lambda: not any(map(alive, workers)))
         if how == signal.SIGINT:
             assert b"Traceback" not in call.stderr.read()
@@ -121,7 +121,7 @@ def test_no_worker_is_left_behind(how, tmp_path):
             call.wait()
 
 
-def wait_for(condition, seconds=90):
+def wait_for(condition, seconds=180):
     start = time.monotonic()
     while not condition():
         assert time.monotonic() < start + seconds, "waited in vain"
