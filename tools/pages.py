@@ -53,7 +53,17 @@ PAGES = {
         "What ships",
         [
             f"shipped.{name}"
-            for name in ("recipes", "induction", "retrain", "depth", "variations", "tables", "real", "regret", "trained")
+            for name in (
+                "recipes",
+                "induction",
+                "retrain",
+                "depth",
+                "variations",
+                "tables",
+                "real",
+                "regret",
+                "trained",
+            )
         ],
     ),
     "figures": ("Figures", ["figures.style", "figures.part_one", "figures.player", "figures.explorer"]),

@@ -61,7 +61,7 @@ def noisy_limit(recursion: Recursion, noise: float, queries: np.ndarray, *, quan
 
 
 def limit_margin(recursion: Recursion, noise: float, *, quantiles: int = 20) -> float:
-    r"""The margin after the last layer, on average over the queries of one class; where it is negative a table *breaks*.
+    r"""The margin after the last layer, in the mean over queries of one class; where it is negative a table *breaks*.
 
     .. math:: 2 \int_0^\infty m_L(a)\, \varphi(a)\, da
 

@@ -366,7 +366,9 @@ def test_one_model_trains_on_tasks_of_all_sizes():
         run(build(DenseTransformer), mixed)
 
 
-@pytest.mark.parametrize("task", [LinearTask(6), MixedTask((3, 9)), CurvedTask(6), ClusterTask(6), HeavyTask(6)], ids=repr)
+@pytest.mark.parametrize(
+    "task", [LinearTask(6), MixedTask((3, 9)), CurvedTask(6), ClusterTask(6), HeavyTask(6)], ids=repr
+)
 def test_every_task_can_be_trained_on(task):
     """They all draw from a generator, in the dtype that is asked, and go on where it stands."""
     generator = torch.Generator().manual_seed(3)
