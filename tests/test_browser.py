@@ -131,6 +131,20 @@ def test_old_addresses_lead_to_the_chapters(tab, server):
 
 
 @of_the_site
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_star_has_the_ink_of_its_page(tab, mode):
+    """The theme has classes of its own, and one of them once painted the query black on black."""
+    page = tab(color_scheme=mode)
+    page.goto((SITE / "book" / "index.html").resolve().as_uri())
+    page.wait_for_selector(".icl-live path[fill=currentColor]")
+    seen = page.evaluate(
+        "[...document.querySelectorAll('.icl-live path[fill=currentColor]')].map("
+        "e => [getComputedStyle(e).fill, getComputedStyle(e.ownerSVGElement).color])"
+    )
+    assert seen and all(star == ink for star, ink in seen)
+
+
+@of_the_site
 def test_site_is_small():
     size = sum(path.stat().st_size for path in SITE.rglob("*") if path.is_file())
     assert size < MEGABYTES * 1e6

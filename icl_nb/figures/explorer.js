@@ -355,7 +355,7 @@ const STYLE = `
 .icl-live .hit:active{cursor:grabbing}
 .icl-live .ring{fill:none;stroke:currentColor;stroke-width:1.5px;vector-effect:non-scaling-stroke;pointer-events:none}
 .icl-live .ink{vector-effect:non-scaling-stroke;pointer-events:none}
-.icl-live .mark{pointer-events:none}
+.icl-live .icl-token{pointer-events:none}
 .icl-live .bars{display:flex;gap:2px;height:4.6rem;align-items:stretch;cursor:pointer}
 .icl-live .bars>div{flex:1;display:flex;flex-direction:column;border-radius:2px;overflow:hidden;min-width:0}
 .icl-live .bars>.now{outline:2px solid currentColor;outline-offset:1px}
@@ -404,7 +404,7 @@ function panel(label, grip) {
   function draw(places, labels, chosen, strokes, outlines = []) {
     const px = pixel(), n = places.length;
     const grow = (group, count, make) => { while (group.childNodes.length < count) group.append(make()); while (group.childNodes.length > count) group.lastChild.remove(); };
-    grow(marks, n + outlines.length, () => h("path", { class: "mark" }));
+    grow(marks, n + outlines.length, () => h("path", { class: "icl-token" }));
     places.forEach(([x, y], i) => {
       const mark = marks.childNodes[i], star = labels[i] < 0;
       mark.setAttribute("d", star ? STAR : SHAPES[labels[i]]);
