@@ -66,6 +66,7 @@ __getattr__, __dir__, __all__ = exports(
             "PopulationPath",
             "class_space",
             "growth",
+            "noisy",
             "own_class_mass",
             "population_accuracy",
             "population_law",

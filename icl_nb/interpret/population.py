@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri
 from scipy.stats import qmc
 
+from icl_nb.checks import check_fraction
 from icl_nb.recursion import SCALARS, Recursion
 
 Array = np.ndarray
@@ -118,6 +119,34 @@ def population_law(w: ArrayLike, *, radial: int = 16, angular: int = 12, seed: i
         uniform = qmc.Sobol(len(basis), rng=np.random.default_rng(seed)).random(count)
         points, weights = ndtri(np.clip(uniform, 1e-15, 1 - 1e-15)), np.ones(count)
     return Law(points, (points @ inner.T).argmax(-1), weights / weights.sum(), basis)
+
+
+def noisy(law: Law, noise: float) -> Law:
+    r"""The same points, each under every label: its own with weight 1 - eta, the others with eta / (K - 1) each.
+
+    Arguments:
+        law: of points; K is the number of its labels, 2 at least.
+        noise: eta in [0, 1).
+
+    Raises:
+        ValueError: eta out of range, or a law of one label.
+
+    Source: own.
+
+    Example:
+        >>> law = noisy(population_law([[1.0], [-1.0]]), 0.25)
+        >>> float(law.weights[(law.points[:, 0] > 0) == (law.labels == 0)].sum().round(9))
+        0.75
+    """
+    noise, classes = check_fraction("noise", noise), int(law.labels.max()) + 1
+    if classes < 2:
+        raise ValueError("the law has one label; noise needs another one")
+    labels = (law.labels + np.arange(classes)[:, None]) % classes  # the first row is as it was
+    shares = np.where(np.arange(classes)[:, None] == 0, 1 - noise, noise / (classes - 1))
+    weights = shares * law.weights
+    kept = np.broadcast_to(shares > 0, weights.shape)
+    points = np.broadcast_to(law.points, (classes, *law.points.shape))
+    return law._replace(points=points[kept], labels=labels[kept], weights=weights[kept])
 
 
 def growth(recursion: Recursion) -> Array:

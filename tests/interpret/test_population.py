@@ -208,3 +208,17 @@ def test_contraction_is_not_certain_where_it_fails():
     assert certain_contraction(x, [1.0], [-1.0]) == 0
     after = layer_map(x / 30, x, [[[1.0]]], [[[-1.0]]])
     assert abs(after[1, 0] - after[0, 0]) > abs(x[1, 0] - x[0, 0]) / 30
+
+
+def test_noise_is_counted_label_by_label():
+    law = pop.population_law(np.eye(3), radial=3, angular=2)
+    found = pop.noisy(law, 0.3)
+    for c in range(3):
+        for point, own, weight in zip(law.points, law.labels, law.weights, strict=True):
+            here = (found.points == point).all(-1) & (found.labels == c)
+            assert_allclose(found.weights[here].sum(), weight * (0.7 if c == own else 0.15))
+    same = pop.noisy(law, 0.0)
+    assert_allclose(same.points, law.points)
+    assert (same.labels == law.labels).all() and (same.weights == law.weights).all()
+    with pytest.raises(ValueError, match="one label"):
+        pop.noisy(law._replace(labels=0 * law.labels), 0.1)
