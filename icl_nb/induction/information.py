@@ -10,6 +10,7 @@ of a set, and :math:`\mu` their joint distribution in the stationary chain,
 are the modified chi-square information, the ordinary one, and Shannon's mutual information in nats.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -37,9 +38,15 @@ RESTART = 1e-12
 
 CHUNK = 2**22  # numbers in the largest array that is worked on at once
 
+# Sets that are listed, and numbers for a single chain, at the most: beyond them memory ends, and nobody says why.
+MOST_SETS, MOST_NUMBERS = 10**5, 2**28
+
 
 def lag_sets(window: int, degree: int) -> list[tuple[int, ...]]:
     """All sets of 1 to `degree` of the lags 1 to `window`, small sets first.
+
+    Raises:
+        ValueError: a count below 1, or more than 100,000 sets.
 
     Example:
         >>> lag_sets(3, 2)
@@ -47,7 +54,12 @@ def lag_sets(window: int, degree: int) -> list[tuple[int, ...]]:
     """
     check_count("window", window, 1)
     check_count("degree", degree, 1)
-    return [lags for size in range(1, degree + 1) for lags in combinations(range(1, window + 1), size)]
+    sizes, number = range(1, min(degree, window) + 1), 0
+    for size in sizes:
+        number += math.comb(window, size)
+        if number > MOST_SETS:
+            raise ValueError(f"window={window}, degree={degree}: they must leave {MOST_SETS} sets at the most")
+    return [lags for size in sizes for lags in combinations(range(1, window + 1), size)]
 
 
 def stationary(kernel: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
@@ -63,7 +75,8 @@ def stationary(kernel: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
         lags: its parent set.
 
     Raises:
-        ValueError: a kernel that is no table of distributions, or does not fit the lags.
+        ValueError: a kernel that is no table of distributions, or does not fit the lags, or lags that reach so far that
+            the contexts are too many.
 
     Source: Grassmann, Taksar and Heyman (1985).
 
@@ -71,6 +84,8 @@ def stationary(kernel: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
         >>> stationary(np.array([[[0.9, 0.1], [0.3, 0.7]]]), (1,)).round(6)
         array([[0.75, 0.25]])
     """
+    check_lags(lags)
+    _check_size("lags", lags, np.shape(kernel)[-1:], 2 * max(lags, default=0))
     contexts = _by_context(kernel, lags)
     n, n_states, order = len(contexts), contexts.shape[-1], contexts.ndim - 2
     rows = contexts.reshape(n, -1, n_states)
@@ -101,7 +116,7 @@ def joint_distribution(kernel: np.ndarray, lags: tuple[int, ...], window: int) -
         window: M
 
     Raises:
-        ValueError: as `stationary`.
+        ValueError: as `stationary`, or a window so long that the table would not fit.
 
     Example:
         >>> kernel = sample_kernels(MarkovTask(), 2)
@@ -110,6 +125,7 @@ def joint_distribution(kernel: np.ndarray, lags: tuple[int, ...], window: int) -
         ((2, 3, 3, 3, 3), True)
     """
     check_count("window", window, 1)
+    _check_size("window", window, np.shape(kernel)[-1:], window + 1)
     contexts = _by_context(kernel, lags)
     n, n_states, order = len(contexts), contexts.shape[-1], contexts.ndim - 2
     joint = stationary(kernel, lags).reshape((n,) + (n_states,) * order)[..., None] * contexts
@@ -271,6 +287,12 @@ def first_gain(chains: Chains, lags: tuple[int, ...]) -> np.ndarray:
     share = counts.sum(-1, keepdim=True) / every.sum(-1, keepdim=True)
     gain = torch.where(every > 0, counts / every.clamp(min=1) - share, 0)
     return (true_conditional(chains) * gain).sum(-1).numpy()
+
+
+def _check_size(name: str, value: object, n_states: tuple[int, ...], tokens: int) -> None:
+    """Refuse a table over so many tokens that one chain would fill the memory."""
+    if n_states and n_states[0] > 1 and tokens * math.log(n_states[0]) > math.log(MOST_NUMBERS):
+        raise ValueError(f"{name}={value!r} with {n_states[0]} states; a table must have {MOST_NUMBERS} entries at most")
 
 
 def _by_context(kernel: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from icl_nb.checks import check_count, check_fraction, check_positive, check_tensor, generator
 
+LEAST_CONCENTRATION = 1e-300  # rows are sure long before that, and beyond it their logarithms overflow
 LEAST_PROBABILITY = 1e-6  # `loss` raises smaller probabilities to it: an average over few matches often holds a 0
 
 
@@ -32,7 +33,8 @@ class Chains:
         concentration: of the Dirichlet prior that the rows were drawn from; None where they were not.
 
     Raises:
-        ValueError: shapes or dtypes disagree, a token is out of range, or a sequence is no longer than the largest lag.
+        ValueError: shapes or dtypes disagree, a token is out of range, a sequence is no longer than the largest lag, or
+            a row of the kernel is no distribution.
 
     Example:
         >>> chains = MarkovTask().sample(256, seed=0)
@@ -51,7 +53,7 @@ class Chains:
         check_lags(self.lags)
         check_count("n_states", self.n_states, 2)
         if self.concentration is not None:
-            check_positive("concentration", self.concentration)
+            _check_concentration(self.concentration)
         check_tokens(self.tokens, self.n_states, self.lags)
         check_tensor("answer", self.answer, (torch.int64,))
         check_tensor("kernel", self.kernel, (torch.float64,))
@@ -61,6 +63,9 @@ class Chains:
                 raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)}; it must be {expected}")
         if self.answer.min() < 0 or self.answer.max() >= self.n_states:
             raise ValueError(f"answers must lie in 0..{self.n_states - 1}")
+        # What is not finite fails one of the two.
+        if not (self.kernel >= 0).all() or not ((self.kernel.sum(-1) - 1).abs() < 1e-9).all():
+            raise ValueError("the rows of kernel must be distributions: entries from 0 on that sum to 1")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -99,7 +104,7 @@ class MarkovTask:
 
     Raises:
         ValueError: a count is too small, lags do not increase or leave a sequence without a full history, the
-            concentration is not positive and finite, or the dominance is not as above.
+            concentration is not finite and at least 1e-300, or the dominance is not as above.
 
     Source: the chain of paper B (arXiv 2409.10559); the empty parent set and the dominance are our own.
 
@@ -121,7 +126,7 @@ class MarkovTask:
             "n_states": check_count("n_states", self.n_states, 2),
             "length": check_count("length", self.length, 1),
             "lags": check_lags(self.lags),
-            "concentration": check_positive("concentration", self.concentration),
+            "concentration": _check_concentration(self.concentration),
             "dominance": check_fraction("dominance", self.dominance),
         }
         for name, value in checked.items():
@@ -348,7 +353,7 @@ def posterior_predictive(
     alpha = chains.concentration if concentration is None else concentration
     if alpha is None:
         raise ValueError("with a dominance the posterior has no closed form; name a concentration to do without it")
-    check_positive("concentration", alpha)
+    _check_concentration(alpha)
     counts = match_counts(chains, lags)
     return (counts + alpha) / (counts.sum(-1, keepdim=True) + alpha * chains.n_states)
 
@@ -516,6 +521,13 @@ def _dirichlet(random: np.random.Generator, shape: tuple[int, ...], concentratio
     log = np.log(random.standard_gamma(concentration + 1, shape)) + boost
     rows = np.exp(log - log.max(-1, keepdims=True))
     return rows / rows.sum(-1, keepdims=True)
+
+
+def _check_concentration(value: float) -> float:
+    value = check_positive("concentration", value)
+    if value < LEAST_CONCENTRATION:
+        raise ValueError(f"concentration={value!r}; it must be {LEAST_CONCENTRATION} at least")
+    return value
 
 
 def check_lags(lags: tuple[int, ...]) -> tuple[int, ...]:

@@ -249,6 +249,11 @@ def test_chunks_change_nothing(monkeypatch):
     assert_allclose(information_table(task, 3, 2, n_kernels=50).values, whole, atol=1e-13)
 
 
+def test_no_set_has_more_lags_than_the_window():
+    assert lag_sets(3, 10**9) == lag_sets(3, 3) and len(lag_sets(3, 3)) == 7
+    assert predicted_subset(MarkovTask(lags=(1, 2)), 2, 10**9, n_kernels=500) == (1, 2)
+
+
 def test_bad_input_is_refused():
     kernel = sample_kernels(MarkovTask(), 2)
     joint = joint_distribution(kernel, (1, 2), 2)
@@ -261,6 +266,11 @@ def test_bad_input_is_refused():
         lambda: information(joint, (3,)),
         lambda: information(joint, (1,), "entropy"),
         lambda: lag_sets(0, 1),
+        lambda: lag_sets(10**9, 1),  # these filled the memory, or never ended
+        lambda: lag_sets(10**9, 10**9),
+        lambda: lag_sets(40, 40),
+        lambda: joint_distribution(kernel, (1, 2), 10**9),
+        lambda: stationary(kernel, (1, 50)),
         lambda: information_table(MarkovTask(), 3, 2, n_kernels=1),
         lambda: information_table(MarkovTask(), 3, 0),
     ):

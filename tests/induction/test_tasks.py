@@ -280,6 +280,7 @@ def test_agreement():
         {"lags": (1.0,)},
         {"concentration": 0},
         {"concentration": math.inf},
+        {"concentration": 1e-310},  # it gave NaN
         {"concentration": "1"},
         {"dominance": 1.0},
         {"dominance": 0.5, "lags": (1,)},
@@ -288,6 +289,12 @@ def test_agreement():
 def test_bad_tasks_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         MarkovTask(**options)
+
+
+def test_the_least_concentration_gives_sure_rows():
+    chains = MarkovTask(concentration=tasks.LEAST_CONCENTRATION).sample(50)
+    assert set(chains.kernel.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(tasks.true_conditional(chains).argmax(-1), chains.answer)
 
 
 def test_bad_chains_are_refused():
@@ -300,8 +307,13 @@ def test_bad_chains_are_refused():
         {"answer": chains.answer[:2]},
         {"kernel": chains.kernel[:, :3]},
         {"kernel": chains.kernel.float()},
+        {"kernel": 2 * chains.kernel},
+        {"kernel": chains.kernel * math.nan},
+        {"kernel": torch.full_like(chains.kernel, math.inf)},
+        {"kernel": torch.tensor([2.0, -1.0, 0.0]).double().expand(3, 9, 3)},  # it sums to 1
         {"lags": (1,)},
         {"concentration": -1.0},
+        {"concentration": 1e-310},
     ):
         with pytest.raises(ValueError, match="must"):
             replace(chains, **change)
