@@ -320,11 +320,14 @@ def _enter_cone(
     Raises:
         InseparableError: with the number of a run whose constraints no W meets.
     """
+    products, leads = torch.empty_like(x), torch.empty_like(own)  # once: memory that is new each time costs most here
+    lead, rival = room[:2]
     for sweep in range(SEEK_SWEEPS + 1):
         for vector, score in zip(w, scores, strict=True):  # afresh: the worst point lies on its bound to the last bit
-            torch.sum(vector[:, None] * x, 0, out=score)
-        lead = (scores * own).sum(0) - torch.sub(scores, own, alpha=1e300).amax(0)
-        worst = torch.where(binding, lead, torch.inf).amin(0)
+            torch.sum(torch.mul(vector[:, None], x, out=products), 0, out=score)
+        torch.sum(torch.mul(scores, own, out=leads), 0, out=lead)
+        lead.sub_(torch.amax(torch.sub(scores, own, alpha=1e300, out=leads), 0, out=rival))
+        worst = lead.masked_fill_(~binding, torch.inf).amin(0)
         if (worst >= FLOOR).all():
             return
         if sweep < SEEK_SWEEPS:
