@@ -3,6 +3,7 @@
 Letters, here and everywhere: B tasks in a batch, n context points, q queries, d features, K classes.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -152,11 +153,50 @@ class Task(Protocol):
         dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
     ) -> Batch:
-        """As `LinearTask.sample`."""
+        """Draw tasks; a seed gives the same tasks in every dtype and on every device.
+
+        Arguments:
+            n_tasks: B
+            seed: a whole number from 0 to 2^31 - 1, or a CPU generator to continue from.
+            n_queries: q; the queries share the context and do not see each other.
+            dtype: of `x` and `w`, torch's default dtype where it is None. Labels are those of the rounded values, so
+                they are exact in either dtype.
+            device: where the batch ends up.
+
+        Raises:
+            ValueError: a count below 1, or a seed, dtype or device that is not as above.
+        """
         ...
 
 
-def check_sample(n_tasks: int, n_queries: int, seed, dtype, device) -> tuple[torch.Generator, torch.dtype]:
+class SampledTask(Task):
+    """What tasks of torch's random numbers share: `sample` as `Task` says it, of which a class adds what is drawn."""
+
+    def sample(
+        self,
+        n_tasks: int,
+        *,
+        seed: int | torch.Generator = 0,
+        n_queries: int = 1,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Batch:
+        """As `Task.sample`."""
+        random, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
+        return self._draw(n_tasks, n_queries, random, dtype).to(device=device)
+
+    @abstractmethod
+    def _draw(self, n_tasks: int, n_queries: int, random: torch.Generator, dtype: torch.dtype) -> Batch:
+        """The batch, on the CPU."""
+
+
+def check_sample(
+    n_tasks: int,
+    n_queries: int,
+    seed: int | torch.Generator,
+    dtype: torch.dtype | None,
+    device: str | torch.device,
+) -> tuple[torch.Generator, torch.dtype]:
     """The generator to draw a sample from, and its dtype, if the arguments of `sample` are what they should be."""
     check_count("n_tasks", n_tasks, 1)
     check_count("n_queries", n_queries, 1)

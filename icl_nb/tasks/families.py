@@ -12,20 +12,20 @@ from scipy.linalg import helmert
 from torch import Tensor
 
 from icl_nb.checks import check_count, check_positive, check_seed
-from icl_nb.tasks.batch import Batch, check_sample
+from icl_nb.tasks.batch import Batch, SampledTask, check_sample
 from icl_nb.tasks.linear import LinearTask
 from icl_nb.tasks.shifts import heavy_tails
 
 
 @dataclass(frozen=True)
-class CurvedTask:
+class CurvedTask(SampledTask):
     r"""Classification with quadratic boundaries: linear in the features of `monomials`.
 
     .. math:: w_1, \dots, w_K \sim N(0, I), \quad x_j \sim N(0, I_d), \quad
         y_j = \arg\max_k \langle w_k, \varphi_b(x_j) \rangle
 
-    Batches hold the points as they are and no W. Where phi is known, `bayes_predict` on
-    `replace(batch, x=monomials(batch.x, bend))` is the optimal predictor.
+    Batches hold the points as they are and no W; a seed gives the same of both for every bend. Where phi is
+    known, `bayes_predict` on `replace(batch, x=monomials(batch.x, bend))` is the optimal predictor.
 
     Arguments:
         n_points: context points n.
@@ -53,20 +53,11 @@ class CurvedTask:
         LinearTask(self.n_points, self.n_features, self.n_classes)  # for its checks
         check_positive("bend", self.bend, zero=True)
 
-    def sample(
-        self,
-        n_tasks: int,
-        *,
-        seed: int | torch.Generator = 0,
-        n_queries: int = 1,
-        dtype: torch.dtype | None = None,
-        device: str | torch.device = "cpu",
-    ) -> Batch:
-        """Draw tasks; arguments as in `LinearTask.sample`. The seed gives the same points and W for every bend."""
+    def _draw(self, n_tasks: int, n_queries: int, random: torch.Generator, dtype: torch.dtype) -> Batch:
         size = monomials(torch.zeros(self.n_features)).shape[-1]
         # A linear task in as many features as phi has: of its points the first d features are kept.
         lifted = LinearTask(self.n_points, size, self.n_classes).sample(
-            n_tasks, seed=seed, n_queries=n_queries, dtype=dtype, device=device
+            n_tasks, seed=random, n_queries=n_queries, dtype=dtype
         )
         x = lifted.x[..., : self.n_features]
         y = (monomials(x.double(), self.bend) @ lifted.w.double().mT).argmax(-1)
@@ -166,7 +157,7 @@ class ClusterTask:
         dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
     ) -> Batch:
-        """Draw tasks; arguments as in `LinearTask.sample`."""
+        """As `Task.sample`."""
         generator, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
         if isinstance(seed, torch.Generator):  # the numbers are NumPy's, and a generator to continue seeds them
             seed = int(torch.randint(2**31, (), generator=generator))
@@ -184,10 +175,12 @@ class ClusterTask:
 
 
 @dataclass(frozen=True)
-class HeavyTask:
+class HeavyTask(SampledTask):
     r"""`LinearTask` with points of Student's t distribution, as `heavy_tails` makes them: to train on.
 
     .. math:: x_j = z_j / \sqrt{g_j}, \quad z_j \sim N(0, I_d), \; g_j \sim \chi^2_\nu / \nu
+
+    The W of a batch is the one that labelled the points :math:`z_j`.
 
     Arguments:
         n_points: context points n.
@@ -215,18 +208,8 @@ class HeavyTask:
         LinearTask(self.n_points, self.n_features, self.n_classes)  # for its checks
         check_positive("dof", self.dof)
 
-    def sample(
-        self,
-        n_tasks: int,
-        *,
-        seed: int | torch.Generator = 0,
-        n_queries: int = 1,
-        dtype: torch.dtype | None = None,
-        device: str | torch.device = "cpu",
-    ) -> Batch:
-        """Draw tasks; arguments as in `LinearTask.sample`. W is the one that labelled the points."""
-        random, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
+    def _draw(self, n_tasks: int, n_queries: int, random: torch.Generator, dtype: torch.dtype) -> Batch:
         batch = LinearTask(self.n_points, self.n_features, self.n_classes).sample(
-            n_tasks, seed=random, n_queries=n_queries, dtype=dtype, device=device
+            n_tasks, seed=random, n_queries=n_queries, dtype=dtype
         )
         return heavy_tails(batch, self.dof, seed=int(torch.randint(2**31, (), generator=random)))

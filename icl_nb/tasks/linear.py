@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from icl_nb.checks import check_count, check_fraction, check_number, check_positive
-from icl_nb.tasks.batch import UNLABELLED, Batch, check_sample
+from icl_nb.tasks.batch import UNLABELLED, Batch, SampledTask
 
 
 @dataclass(frozen=True)
-class LinearTask:
+class LinearTask(SampledTask):
     r"""Multi-class linear classification with no margin.
 
     .. math:: w_1, \dots, w_K \sim N(0, I_d), \quad x_j \sim N(m 1, I_d),
@@ -55,29 +55,7 @@ class LinearTask:
             object.__setattr__(self, name, check_fraction(name, getattr(self, name)))
         object.__setattr__(self, "shift", check_number("shift", self.shift))
 
-    def sample(
-        self,
-        n_tasks: int,
-        *,
-        seed: int | torch.Generator = 0,
-        n_queries: int = 1,
-        dtype: torch.dtype | None = None,
-        device: str | torch.device = "cpu",
-    ) -> Batch:
-        """Draw tasks; a seed gives the same tasks in every dtype and on every device.
-
-        Arguments:
-            n_tasks: B
-            seed: a whole number from 0 to 2^31 - 1, or a CPU generator to continue from.
-            n_queries: q; the queries share the context and do not see each other.
-            dtype: of `x` and `w`, torch's default dtype where it is None. Labels are those of the rounded values, so
-                they are exact in either dtype.
-            device: where the batch ends up.
-
-        Raises:
-            ValueError: a count below 1, or a seed, dtype or device that is not as above.
-        """
-        random, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
+    def _draw(self, n_tasks: int, n_queries: int, random: torch.Generator, dtype: torch.dtype) -> Batch:
         draw = {"generator": random, "dtype": torch.float64}
         w = torch.randn(n_tasks, self.n_classes, self.n_features, **draw).to(dtype)
         x = (self.shift + torch.randn(n_tasks, self.n_points + n_queries, self.n_features, **draw)).to(dtype)
@@ -90,11 +68,11 @@ class LinearTask:
         # The points are exchangeable, so that hiding the last labels hides random ones.
         if n_hidden := int(self.unlabelled * self.n_points + 1e-9):  # 0.29 * 100 falls short of 29
             context[:, -n_hidden:] = UNLABELLED
-        return Batch(x, y, w, self.n_classes, n_queries, self.noise).to(device=device)
+        return Batch(x, y, w, self.n_classes, n_queries, self.noise)
 
 
 @dataclass(frozen=True)
-class MixedTask:
+class MixedTask(SampledTask):
     r"""Linear classification of many sizes: each batch has its own n, d and K, drawn log-uniformly.
 
     .. math:: x_{ji} = \sqrt{1 - t}\, z_{ji} + \sqrt{t}\, \langle f_i, g_j \rangle, \quad
@@ -102,7 +80,8 @@ class MixedTask:
 
     with :math:`z, g, w` standard normal, g in two dimensions, every :math:`f_i` a random unit vector, and t uniform
     from 0 to `correlation` in each task: features have variance 1 and share two hidden factors. The features reach the
-    reader times `feature_scale(d)`, so that one table of scalars can serve all d.
+    reader times `feature_scale(d)`, so that one table of scalars can serve all d. W is not kept, for b is not
+    part of it.
 
     Arguments:
         n_points: least and largest number of context points.
@@ -136,17 +115,7 @@ class MixedTask:
         object.__setattr__(self, "correlation", check_fraction("correlation", self.correlation))
         object.__setattr__(self, "bias", check_positive("bias", self.bias, zero=True))
 
-    def sample(
-        self,
-        n_tasks: int,
-        *,
-        seed: int | torch.Generator = 0,
-        n_queries: int = 1,
-        dtype: torch.dtype | None = None,
-        device: str | torch.device = "cpu",
-    ) -> Batch:
-        """Draw tasks of one size; arguments as those of `LinearTask.sample`. W is not kept, for b is not part of it."""
-        random, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
+    def _draw(self, n_tasks: int, n_queries: int, random: torch.Generator, dtype: torch.dtype) -> Batch:
         draw = {"generator": random, "dtype": torch.float64}
         uniform = torch.rand(3, **draw).tolist()
         ranges = (self.n_points, self.n_features, self.n_classes)
@@ -163,7 +132,7 @@ class MixedTask:
         if self.bias:
             scores += self.bias * d**0.5 * torch.randn(n_tasks, 1, k, **draw)
         x = (feature_scale(d) * x).to(dtype)
-        return Batch(x, scores.argmax(-1), None, k, n_queries).to(device=device)
+        return Batch(x, scores.argmax(-1), None, k, n_queries)
 
 
 def feature_scale(n_features: int) -> float:

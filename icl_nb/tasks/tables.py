@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from icl_nb.checks import check_count, check_fraction, check_number
-from icl_nb.tasks.batch import Batch, check_sample
+from icl_nb.tasks.batch import Batch, SampledTask
 from icl_nb.tasks.linear import feature_scale
 
 TAMED = 4.0  # standard deviations, beyond which a feature hardly goes
 
 
 @dataclass(frozen=True)
-class TableTask:
+class TableTask(SampledTask):
     r"""Classification tasks of all sizes, with borders that are linear or bent, under every amount of noise.
 
     .. math:: p(y_j = k) = (1 - \eta)\, \mathrm{softmax}_k\, s \big( f_k(x_j) + b_k \big) + \text{flips}, \quad
@@ -26,7 +26,8 @@ class TableTask:
     each of them normal, skewed, heavy-tailed, uniform or in two values; scores :math:`f_k` of variance 1, linear with
     class vectors that are zero on a random share of the features, or a network with one hidden layer; offsets, which
     make the classes unequal; a sharpness s; in half of the tasks a share :math:`\eta` of flipped labels. The answers of
-    the queries follow the same law as the context. The points come as `prepare` makes them.
+    the queries follow the same law as the context. The points come as `prepare` makes them. A batch has as many
+    tasks as were asked for, or fewer, see `most`.
 
     Arguments:
         n_points: least and largest number of context points.
@@ -71,17 +72,7 @@ class TableTask:
             object.__setattr__(self, name, check_fraction(name, getattr(self, name), one=True))
         object.__setattr__(self, "most", check_count("most", self.most, 1))
 
-    def sample(
-        self,
-        n_tasks: int,
-        *,
-        seed: int | torch.Generator = 0,
-        n_queries: int = 1,
-        dtype: torch.dtype | None = None,
-        device: str | torch.device = "cpu",
-    ) -> Batch:
-        """Draw at most `n_tasks` tasks of one size; arguments else as those of `LinearTask.sample`."""
-        random, dtype = check_sample(n_tasks, n_queries, seed, dtype, device)
+    def _draw(self, n_tasks: int, n_queries: int, random: torch.Generator, dtype: torch.dtype) -> Batch:
         draw = {"generator": random, "dtype": torch.float32}  # twice as fast, and as good in what follows
         uniform = torch.rand(3, **draw).tolist()
         ranges = (self.n_points, self.n_features, self.n_classes)
@@ -98,7 +89,7 @@ class TableTask:
         flip = torch.rand(tasks, points, **draw) < rate
         y = torch.where(flip, (y + torch.randint(1, k, y.shape, generator=random)) % k, y)
         x = prepare(x, n, whiten=self.whiten).to(dtype)
-        return Batch(x, y, None, k, n_queries).to(device=device)
+        return Batch(x, y, None, k, n_queries)
 
 
 def _features(tasks: int, points: int, d: int, draw: dict) -> Tensor:

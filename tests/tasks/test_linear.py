@@ -1,6 +1,7 @@
 """The task against its definition, with budgets where it is random, and everything that is no task or batch refused."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from dataclasses import FrozenInstanceError, replace
@@ -14,7 +15,9 @@ from scipy.stats import kstest
 
 from icl_nb.checks import DTYPES
 from icl_nb.tasks.batch import UNLABELLED, Batch
+from icl_nb.tasks.families import ClusterTask, CurvedTask, HeavyTask
 from icl_nb.tasks.linear import LinearTask, MixedTask, feature_scale
+from icl_nb.tasks.tables import TableTask
 
 sizes = {"n_points": st.integers(1, 6), "n_features": st.integers(1, 5), "n_classes": st.integers(2, 5)}
 
@@ -53,6 +56,29 @@ def test_a_seed_fixes_the_sample(options):
     once, again, other = (task.sample(3, seed=seed) for seed in (7, 7, 8))
     assert torch.equal(once.x, again.x) and torch.equal(once.y, again.y) and torch.equal(once.w, again.w)
     assert not torch.equal(once.x, other.x)
+
+
+@pytest.mark.parametrize(
+    ("task", "total", "power", "labels"),
+    [
+        (LinearTask(), -67.13401455840753, 4164.294830862877, "c2da401bb369"),
+        (LinearTask(noise=0.2, shift=1.0, unlabelled=0.3), 4232.865985441593, 8330.026801746062, "53e9c4bc5b1b"),
+        (MixedTask(), -1.8563641794318233, 9717.032089239043, "0c56703a10d3"),
+        (MixedTask(correlation=0.5, bias=0.3), -105.33779621601697, 9794.818334970685, "4787e0e855e7"),
+        (CurvedTask(), -32.778593383424024, 1620.1613278249513, "6c3345619160"),
+        (ClusterTask(), -27.013047846493144, 4322.702215674971, "4c163054a90f"),
+        (HeavyTask(), -124.09481543565397, 27703.47358535475, "c2da401bb369"),
+        (TableTask(), 12.36687830810115, 7542.026641772065, "afd7252a0427"),
+    ],
+    ids=lambda value: type(value).__name__ if dataclasses.is_dataclass(value) else "",
+)
+def test_a_sample_is_the_one_that_stored_outputs_come_from(task, total, power, labels):
+    """Every chapter rests on it: who moves a random number in any task changes the whole book."""
+    batch = task.sample(20, seed=1, n_queries=3, dtype=torch.float64)
+    rounding = {"rel": 1e-9, "abs": 1e-9} if not isinstance(task, TableTask) else {"rel": 1e-4, "abs": 1e-2}  # float32
+    assert batch.x.sum().item() == pytest.approx(total, **rounding)
+    assert batch.x.square().sum().item() == pytest.approx(power, **rounding)
+    assert hashlib.sha256(batch.y.numpy().tobytes()).hexdigest()[:12] == labels
 
 
 def test_a_generator_is_continued():
