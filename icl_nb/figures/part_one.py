@@ -75,7 +75,7 @@ def by_depth(axes, rows: list[dict]) -> None:
         ax.set(xlabel="layers, or steps", xticks=[1, 4, 8, 12, 16, 20, 24], xlim=(0.5, 24.7))
     axes[0].set(ylabel="accuracy", ylim=(0.80, 0.912))
     axes[1].set(ylabel="cross-entropy", ylim=(0.19, 0.46))
-    axes[1].legend(fontsize=8, loc="upper right")
+    axes[1].legend(fontsize=8, loc="upper right", ncols=2)  # above the line of LDA
 
 
 def clouds(axes, x, u, y, after: list[tuple]) -> None:
@@ -133,6 +133,29 @@ def heat_map(ax: Axes, colours, values=None, *, limit=None, cmap=None, fontsize:
         light = (colours[row, column] - low) / (high - low) < 0.6
         ax.text(column, row, shown, ha="center", va="center", fontsize=fontsize, color="white" if light else "black")
     ax.grid(visible=False)
+
+
+def coordinate_map(ax: Axes, values, idle, names, *, limit: tuple[float, float]):
+    """Coordinates of M and V (columns) by layers (rows) in blue, hatched where they do nothing; gives the picture.
+
+    Arguments:
+        ax: to draw on.
+        values: `(L, 2 C)`.
+        idle: of the same shape, True where a coordinate does nothing.
+        names: of the C coordinates of a matrix.
+        limit: ends of the colours.
+    """
+    values, idle = np.asarray(values), np.asarray(idle)
+    picture = ax.imshow(np.ma.masked_where(idle, values), cmap="Blues", vmin=limit[0], vmax=limit[1], aspect="auto")
+    for layer, column in np.argwhere(idle):
+        corner = column - 0.5, layer - 0.5
+        ax.add_patch(plt.Rectangle(corner, 1, 1, fill=False, hatch="////", edgecolor="#AAAAAA", linewidth=0))
+    ax.axvline(len(names) - 0.5, color="#444444")
+    ax.set_xticks(range(2 * len(names)), [f"{part} {name}" for part in "MV" for name in names], rotation=90, fontsize=8)
+    ax.set_yticks(range(len(values)), range(1, len(values) + 1))
+    ax.set_ylabel("layer")
+    ax.grid(visible=False)
+    return picture
 
 
 def postcard(ax: Axes, recursion, phases: dict[str, slice]) -> None:

@@ -22,6 +22,17 @@ def test_a_heat_map_writes_its_numbers():
     assert [text.get_text() for text in ax.texts] == [".25", "1.00", ".50", "<0"]
 
 
+def test_idle_coordinates_are_hatched():
+    _, ax = plt.subplots()
+    idle = [[False, True, False, False], [False, False, False, True]]
+    picture = part_one.coordinate_map(ax, [[1.0, 0, 2, 0.5], [3, 4, 5, 0]], idle, ["a", "b"], limit=(0, 5))
+    corners = [tuple(patch.get_xy()) for patch in ax.patches]
+    assert corners == [(0.5, -0.5), (2.5, 0.5)] and all(patch.get_hatch() for patch in ax.patches)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["M a", "M b", "V a", "V b"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["1", "2"]
+    np.testing.assert_array_equal(picture.get_array().mask, idle)
+
+
 def test_every_method_is_drawn_at_its_depth():
     errors = {"accuracy_se": 0.01, "cross_entropy_se": 0.01}
     rows = [{"method": "GD", "depth": t, "accuracy": 0.8 + t / 100, "cross_entropy": 0.4, **errors} for t in (1, 2)]
