@@ -67,6 +67,7 @@ PAGES = {
         ],
     ),
     "figures": ("Figures", ["figures.style", "figures.part_one", "figures.player", "figures.explorer"]),
+    "exercises": ("Answers to exercises", ["exercises"]),
 }
 
 MODULE = """
