@@ -2,8 +2,8 @@ r"""The recursion as a scikit-learn classifier: `fit` stores a context, `predict
 
 Before the recursion, each feature is standardised and its outliers are drawn in, the cloud is made rounder, and the
 features are scaled by their number. After it, a temperature sets how sure the answers are, and the context's own folds
-say how far the recursion is to be believed beside the frequencies of the classes. The context never looks at a query,
-so its own way through the layers is computed once, in `fit`.
+say how far the recursion is to be believed beside the frequencies of the classes and, where it is short, beside a
+second table. The context never looks at a query, so its own way through the layers is computed once, in `fit`.
 
 Letters: n context points, q queries, d features, K classes, L layers, H heads, m copies (1 without memory).
 """
@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, ndtri
+from scipy.special import log_softmax, ndtri, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils.multiclass import check_classification_targets
@@ -27,6 +27,10 @@ from icl_nb.tasks.linear import feature_scale
 
 DEFAULT = "trusted"  # the checkpoint behind `recursion=None`
 
+# In a context of at most SHORT rows it has a partner, which knows clean linear tasks of 40 points and nothing else, and
+# takes features that are standardised and made rounder and no more.
+PARTNER, SHORT = "memory", 200
+
 TAMED = 4.0  # standard deviations, beyond which a feature hardly goes
 
 LOG_TEMPERATURES = (-4.0, 4.0)
@@ -35,10 +39,15 @@ MOST_FEATURES, MOST_CLASSES = 2000, 100
 
 LEAST_GAIN = 1.0  # nats over the class frequencies on all folds, which two numbers gain by being chosen
 
+HEAD_START = 1.0  # nats that the default has over its partner
+
+LEAST_SHARE = 0.01  # of the logits; a table with less is left out
+
 LONG, ENOUGH = 500, 200  # in a context that long, so many answers of the folds say enough
 
 
 Path = namedtuple("Path", ["x", "u"])
+Voice = namedtuple("Voice", ["name", "recursion", "preparation"])
 
 
 class FallbackWarning(UserWarning):
@@ -51,10 +60,17 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
     .. math:: p(y_* = c) = w\, \mathrm{softmax}_c \big( s\, u_* / T \big) + (1 - w)\, f_c
 
     with :math:`u_*` the label block of the query after the last layer of the recursion, s the scale of its table, T the
-    temperature, and f the frequencies of the classes. T and w are chosen on folds of the context: nothing else is.
+    temperature, and f the frequencies of the classes. T and w are chosen on folds of the context.
+
+    In a context of at most `SHORT` rows the default table has a partner, `memory`, and :math:`s u_*` becomes
+    :math:`\sum_i v_i\, s_i u_*^{(i)} / T_i`, with shares :math:`v_i \propto e^{V_i}` that add up to 1. :math:`T_i` is
+    the best temperature of table i alone, and :math:`V_i` what it is chosen by: the logarithm of the likelihood of the
+    folds and of a prior. That of the default is no less than the likelihood of the frequencies, and has a head start of
+    one nat. Nothing else is chosen.
 
     Arguments:
-        recursion: the name of a checkpoint, or a `Recursion`; None is the checkpoint `icl_nb.classifier.DEFAULT`.
+        recursion: the name of a checkpoint, or a `Recursion`. None is the checkpoint `icl_nb.classifier.DEFAULT`, and
+            its partner unless `standardize=False`, `ranks=1` or `calibrate=0`. A table that is named has no partner.
         depth: use only that many layers, from the first; None is all.
         standardize: whether each feature is brought to mean 0 and variance 1 on the context.
         tame: whether outliers of standardised features are drawn in, :math:`x / \sqrt{1 + x^2 / 16}`.
@@ -65,8 +81,8 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         intercept: whether borders may miss the origin, for a table that learned from tasks whose borders do not. A
             feature that is 1 in every point would cancel in the softmax. So each context point (x, 1, u) gets a mirror
             image (-x, -1, -u), which says the same of every linear score. The default table has met such borders.
-        calibrate: folds of the context on which `fit` chooses T and w; 0 leaves T = 1 and w = 1. From 500 rows on, the
-            first folds that hold 200 rows are enough.
+        calibrate: folds of the context on which `fit` chooses T, w and shares; 0 leaves T = 1 and w = 1. From 500 rows
+            on, the first folds that hold 200 rows are enough.
         safe: whether the recursion has to prove itself on those folds. Where it does no better than the class
             frequencies, or T ends at its bound, they take its place: w = 0, with a `FallbackWarning`. False leaves w at
             1 and warns of nothing.
@@ -82,7 +98,8 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         fallback_: whether the class frequencies answer alone.
         check_: cross-entropy on the folds, of the "recursion" at T, of the "frequencies", and of the "answer" that
             mixes them; empty where there were no folds.
-        recursion_: the table in use, cut to `depth`.
+        shares_: v, by the name of the checkpoint; "given" where a `Recursion` was. A share below 0.01 counts as none.
+        recursion_: the table with the largest share, cut to `depth`; `trajectory_` and `prepare` are those of this one.
         trajectory_: where the context is before the first and after each layer, x `(L + 1, n, d')` and u
             `(L + 1, n, K)`; d' = d + 1 with an intercept, less the constant features. With memory `(L + 1, n, m, .)`.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
@@ -139,7 +156,7 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         """
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
-        self.recursion_ = self._table()
+        recursion = self._recursion()
         self.classes_, y = np.unique(y, return_inverse=True)
         for what, count, most in (
             ("features", X.shape[1], MOST_FEATURES),
@@ -153,12 +170,13 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         self._columns = _column_order(self.X_)
         self._rank = np.argsort(np.argsort(np.unique(self.y_, return_index=True)[1]))
         X, y = np.ascontiguousarray(self.X_[:, self._columns]), self._rank[self.y_]
-        self._prepare(X)
-        points = self._transform(X)
-        self.temperature_, self.weight_, self.check_ = 1.0, 1.0, {}
         self._frequencies = _frequencies(y, len(self.classes_))
-        if self.calibrate and len(self.classes_) > 1:
-            self._check(X, points, y)
+        folds = _folds(X, y, self.calibrate) if self.calibrate and len(self.classes_) > 1 else []
+        voices = self._voices(recursion, X, folds)
+        shares, factors = self._check(voices, X, y, folds)
+        heard = np.flatnonzero(shares)
+        self.shares_ = {voices[i].name: float(shares[i]) for i in heard}
+        self.recursion_, self._preparation = voices[shares.argmax()][1:]
         self.fallback_ = self.weight_ == 0
         if self.fallback_:
             warnings.warn(
@@ -167,7 +185,9 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
                 FallbackWarning,
                 stacklevel=2,
             )
-        self._run = _Run(self.recursion_, points, y, len(self.classes_), self.intercept, self.block_size)
+        run = {"classes": len(self.classes_), "mirrored": self.intercept, "block_size": self.block_size}
+        runs = {i: _Run(voices[i].recursion, voices[i].preparation(X), y, **run) for i in heard}
+        self._run, self._heard = runs[shares.argmax()], [(factors[i], voices[i].preparation, runs[i]) for i in heard]
         return self
 
     def decision_function(self, X):
@@ -188,30 +208,32 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
 
     def prepare(self, X):
         """Points as they enter the first layer, `(q, d')`: what any other method needs in order to start alike."""
-        return self._as_given(self._transform(self._validated(X)))
+        return self._as_given(self._preparation(self._validated(X)))
 
     def contributions(self, X):
         r"""What each context point gave to the logits of each query, `(q, n, K)`; the sum over the context is exact.
 
         .. math:: \frac{s\, u_*}{T} = \sum_j \Big( \frac{s}{T} \sum_{t, h} \delta_{th} A^{th}_{*j} u_j^{(t)} \Big)
 
-        A point brings its label as it is at that depth, which other points have helped to move. The mixture with the
-        class frequencies comes after that and is no part of it.
+        A point brings its label as it is at that depth, which other points have helped to move. With a partner both
+        sides are sums over the two tables. The mixture with the class frequencies comes after that and is no part of
+        it.
         """
-        points = self._transform(self._validated(X))
-        return self._run.contributions(points)[:, :, self._rank] / self.temperature_
+        X = self._validated(X)
+        parts = sum(factor * run.contributions(prepare(X)) for factor, prepare, run in self._heard)
+        return parts[:, :, self._rank] / self.temperature_
 
     @property
     def trajectory_(self):
         check_is_fitted(self)
-        path, m, width = np.stack(self._run.levels), self.recursion_.copies, self._width
+        path, m, width = np.stack(self._run.levels), self.recursion_.copies, self._preparation.width
         x, u = path[..., : m * width], path[..., m * width :]
         x, u = (part.reshape(*path.shape[:2], m, -1) for part in (x, u))
         return Path(*(part[:, :, 0] if m == 1 else part for part in (self._as_given(x), u[..., self._rank])))
 
     # Before the recursion
 
-    def _table(self) -> Recursion:
+    def _recursion(self) -> Recursion:
         recursion = DEFAULT if self.recursion is None else self.recursion
         if isinstance(recursion, str):
             recursion = _shipped(recursion)
@@ -231,52 +253,20 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"{name}={getattr(self, name)!r}; it must be True or False")
         return recursion[: self.depth]
 
-    def _prepare(self, X) -> None:
-        """Choose shift, spread, varying features and map: points are the tamed `(x - shift) / spread`, times map."""
-        d = X.shape[1]
-        self._shift, spread, varies = np.zeros(d), np.ones(d), np.ones(d, dtype=bool)
-        if self.standardize:
-            size = np.abs(X).max(0)  # before squares are taken, which may overflow or vanish
-            unit = np.where(size > 0, size, 1)
-            scaled = X / unit
-            self._shift, spread = unit * scaled.mean(0), unit * scaled.std(0)
-            varies = scaled.std(0) > 1e-10
-        self._kept = np.flatnonzero(varies)
-        self._spread = np.where(varies, spread, 1)
-        self._steps = [_normal_scores(X[:, j]) for j in self._kept] if self.standardize and self.ranks else []
-        self._map = np.eye(len(self._kept))
-        if self.whiten and len(self._kept) > 1 and len(X) > 1:
-            values, vectors = np.linalg.eigh(ledoit_wolf(self._standard(X))[0])
-            if values[0] > 0:
-                variance = (values ** (1 - self.whiten)).mean()  # of the rounder cloud; keep that of the given one
-                rounder = vectors * values ** (-self.whiten / 2) * np.sqrt(values.mean() / variance)
-                self._map = rounder @ vectors.T
-        self._width = max(len(self._kept) + bool(self.intercept), 1)
-
-    def _standard(self, X):
-        """Standardised features, tamed, and mixed with their normal scores, tamed too: a value that is rare among many
-        that are equal has a large score."""
-        parts = [((X - self._shift) / self._spread)[:, self._kept]]
-        if self._steps:
-            scores = [np.interp(X[:, j], *step) for j, step in zip(self._kept, self._steps, strict=True)]
-            parts.append(np.stack(scores, 1))
-        if self.standardize and self.tame:
-            parts = [part / np.sqrt(1 + (part / TAMED) ** 2) for part in parts]
-        return (1 - self.ranks) * parts[0] + self.ranks * parts[1] if self._steps else parts[0]
-
-    def _transform(self, X):
-        """Points as they enter the first layer, `(q, d')`."""
-        x = self._standard(X) @ self._map
-        if self.intercept:
-            x = np.column_stack([x, np.ones(len(x))])
-        if not x.shape[1]:  # no feature varies: nothing to tell points apart by
-            x = np.zeros((len(x), 1))
-        return feature_scale(x.shape[1]) * x
+    def _voices(self, recursion, X, folds) -> list[Voice]:
+        """The table that was asked for and, where it may have one, its partner; each with its preparation."""
+        fixed = self.standardize, self.whiten, self.intercept
+        name = DEFAULT if self.recursion is None else self.recursion if isinstance(self.recursion, str) else "given"
+        voices = [Voice(name, recursion, _Preparation(X, self.tame, self.ranks, *fixed))]
+        # The partner needs standardised features, and sees more of them than the order of their values.
+        if self.recursion is None and self.standardize and self.ranks < 1 and folds and len(X) <= SHORT:
+            voices.append(Voice(PARTNER, _shipped(PARTNER)[: self.depth], _Preparation(X, False, 0, *fixed)))
+        return voices
 
     def _as_given(self, points):
         """The features of prepared points in the order in which they were given."""
-        count = len(self._kept)
-        order = np.argsort(self._columns[self._kept])
+        kept = self._preparation.kept
+        count, order = len(kept), np.argsort(self._columns[kept])
         return np.concatenate([points[..., :count][..., order], points[..., count:]], -1)
 
     # The recursion
@@ -285,48 +275,46 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return np.ascontiguousarray(validate_data(self, X, dtype=np.float64, reset=False)[:, self._columns])
 
+    def _ask(self, X):
+        """Logits `(q, K)` of queries as they were given, classes in their inner order."""
+        X = self._validated(X)
+        return sum(factor * run.ask(prepare(X)) for factor, prepare, run in self._heard) / self.temperature_
+
     def _logits(self, X):
-        points = self._transform(self._validated(X))
-        return self._run.ask(points)[:, self._rank] / self.temperature_
+        return self._ask(X)[:, self._rank]
 
     def _log_probabilities(self, X):
         check_is_fitted(self)
-        points, log_f = self._transform(self._validated(X)), np.log(self._frequencies)
+        log_f = np.log(self._frequencies)
         if self.fallback_:
-            return np.tile(log_f[self._rank], (len(points), 1))
+            return np.tile(log_f[self._rank], (len(self._validated(X)), 1))
         # Sums over classes before these get their names, whose order would show in the last digit.
-        log_p = log_softmax(self._run.ask(points) / self.temperature_, axis=1)
+        log_p = log_softmax(self._ask(X), axis=1)
         return (log_p if self.weight_ == 1 else _mixed(log_p, log_f, self.weight_))[:, self._rank]
 
     # After it
 
-    def _check(self, X, points, y) -> None:
-        """Choose T and w on folds.
-
-        Folds are dealt out within each class by the values of the rows: neither the order of the context nor the names
-        of the classes matter.
-        """
-        K, folds = len(self.classes_), self.calibrate
-        order, fold = np.lexsort(X.T), np.empty(len(X), dtype=int)
-        for k in range(K):
-            members = order[y[order] == k]
-            fold[members] = np.arange(len(members)) % folds
-        logits, answers, frequencies = [], [], []
-        for k in range(folds):
-            if len(X) >= LONG and sum(map(len, answers)) >= ENOUGH:
-                break
-            rest = fold != k
-            asked = ~rest & np.isin(y, y[rest])  # a class the other folds lack cannot be answered
-            if asked.any():
-                # Half the digits are enough for two numbers, and take half the time.
-                run = _Run(self.recursion_, points[rest], y[rest], K, self.intercept, self.block_size, np.float32)
-                logits.append(run.ask(points[asked]))
-                answers.append(y[asked])
-                frequencies.append(np.log(_frequencies(y[rest], K))[y[asked]])
-        if not logits:
-            return
-        logits, answers, of_frequencies = (np.concatenate(part) for part in (logits, answers, frequencies))
-        self.temperature_, self.weight_ = _choose(logits, answers, of_frequencies, self.safe)
+    def _check(self, voices, X, y, folds) -> tuple[np.ndarray, np.ndarray]:
+        """Choose T, w and the shares on folds; the shares, and by what the logits of each voice are multiplied."""
+        self.temperature_, self.weight_, self.check_ = 1.0, 1.0, {}
+        shares = factors = np.ones(1)
+        if not folds:
+            return shares, factors
+        answers = np.concatenate([y[asked] for _, asked in folds])
+        of_frequencies = np.concatenate(
+            [np.log(_frequencies(y[rest], len(self.classes_)))[y[asked]] for rest, asked in folds]
+        )
+        logits = [self._on_folds(voice, X, y, folds) for voice in voices]
+        if len(voices) > 1:
+            warmth, _, value = np.transpose([_choose(own, answers, of_frequencies, self.safe) for own in logits])
+            # Where the default knows nothing the frequencies answer, and these the partner has to beat.
+            value[0] = max(value[0], of_frequencies.sum()) + HEAD_START
+            shares = softmax(value)
+            shares = np.where(shares < LEAST_SHARE, 0, shares)
+            shares /= shares.sum()
+            factors = shares / warmth if shares.all() else shares
+        logits = sum(factor * own for factor, own in zip(factors, logits, strict=True))
+        self.temperature_, self.weight_, _ = _choose(logits, answers, of_frequencies, self.safe)
         of_recursion = log_softmax(logits / self.temperature_, axis=1)[np.arange(len(answers)), answers]
         gain = (_mixed(of_recursion, of_frequencies, self.weight_) - of_frequencies).sum()
         if self.safe and (gain < LEAST_GAIN or np.log(self.temperature_) > LOG_TEMPERATURES[1] - 0.01):
@@ -336,6 +324,65 @@ class RecursionClassifier(ClassifierMixin, BaseEstimator):
             "frequencies": float(-of_frequencies.mean()),
             "answer": float(-of_frequencies.mean() - gain / len(answers)),
         }
+        return shares, factors
+
+    def _on_folds(self, voice, X, y, folds) -> np.ndarray:
+        """Logits of the rows that each fold asks, `(N, K)`."""
+        points, found = voice.preparation(X), []
+        for rest, asked in folds:
+            # Half the digits are enough for a few numbers, and take half the time.
+            run = _Run(
+                voice.recursion, points[rest], y[rest], len(self.classes_), self.intercept, self.block_size, np.float32
+            )
+            found.append(run.ask(points[asked]))
+        return np.concatenate(found)
+
+
+class _Preparation:
+    """What becomes of points before the first layer: shift, spread, normal scores, varying features and map, all from a
+    context `(n, d)`. The tamed `(x - shift) / spread` are mixed with the scores and multiplied by the map."""
+
+    def __init__(self, X, tame, ranks, standardize, whiten, intercept):
+        d = X.shape[1]
+        self.tame, self.ranks, self.intercept = standardize and tame, ranks, intercept
+        self.shift, spread, varies = np.zeros(d), np.ones(d), np.ones(d, dtype=bool)
+        if standardize:
+            size = np.abs(X).max(0)  # before squares are taken, which may overflow or vanish
+            unit = np.where(size > 0, size, 1)
+            scaled = X / unit
+            self.shift, spread = unit * scaled.mean(0), unit * scaled.std(0)
+            varies = scaled.std(0) > 1e-10
+        self.kept = np.flatnonzero(varies)
+        self.spread = np.where(varies, spread, 1)
+        self.steps = [_normal_scores(X[:, j]) for j in self.kept] if standardize and ranks else []
+        self.map = np.eye(len(self.kept))
+        if whiten and len(self.kept) > 1 and len(X) > 1:
+            values, vectors = np.linalg.eigh(ledoit_wolf(self.standard(X))[0])
+            if values[0] > 0:
+                variance = (values ** (1 - whiten)).mean()  # of the rounder cloud; keep that of the given one
+                rounder = vectors * values ** (-whiten / 2) * np.sqrt(values.mean() / variance)
+                self.map = rounder @ vectors.T
+        self.width = max(len(self.kept) + bool(intercept), 1)
+
+    def standard(self, X):
+        """Standardised features, tamed, and mixed with their normal scores, tamed too: a value that is rare among many
+        that are equal has a large score."""
+        parts = [((X - self.shift) / self.spread)[:, self.kept]]
+        if self.steps:
+            scores = [np.interp(X[:, j], *step) for j, step in zip(self.kept, self.steps, strict=True)]
+            parts.append(np.stack(scores, 1))
+        if self.tame:
+            parts = [part / np.sqrt(1 + (part / TAMED) ** 2) for part in parts]
+        return (1 - self.ranks) * parts[0] + self.ranks * parts[1] if self.steps else parts[0]
+
+    def __call__(self, X):
+        """Points as they enter the first layer, `(q, d')`."""
+        x = self.standard(X) @ self.map
+        if self.intercept:
+            x = np.column_stack([x, np.ones(len(x))])
+        if not x.shape[1]:  # no feature varies: nothing to tell points apart by
+            x = np.zeros((len(x), 1))
+        return feature_scale(x.shape[1]) * x
 
 
 class _Run:
@@ -449,6 +496,28 @@ def _spread_out(X, y, most):
     return np.sort(np.concatenate(kept))
 
 
+def _folds(X, y, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Masks `(n,)` of the rows that stay and of those that are asked, for each fold.
+
+    Folds are dealt out within each class by the values of the rows: neither the order of the context nor the names of
+    the classes matter.
+    """
+    order, fold = np.lexsort(X.T), np.empty(len(X), dtype=int)
+    for k in range(y.max() + 1):
+        members = order[y[order] == k]
+        fold[members] = np.arange(len(members)) % count
+    folds, known = [], 0
+    for k in range(count):
+        if len(X) >= LONG and known >= ENOUGH:
+            break
+        rest = fold != k
+        asked = ~rest & np.isin(y, y[rest])  # a class the other folds lack cannot be answered
+        if asked.any():
+            folds.append((rest, asked))
+            known += asked.sum()
+    return folds
+
+
 def _frequencies(y, classes):
     """Shares of the classes, each counted once more than it occurs."""
     return (np.bincount(y, minlength=classes) + 1) / (len(y) + classes)
@@ -461,9 +530,10 @@ def _mixed(log_p, log_q, weight):
 
 
 def _choose(logits, answers, log_f, mix):
-    r"""T and w, most :math:`\sum_i \log (w p_i + (1 - w) f_i) + 4 \log w + \log(1 - w) - (\log T)^2 / 2`, with p at T
-    on the answers of the folds and f the frequencies; w = 1 without `mix`. The last terms count as if four more
-    answers were known to be of p, and one of f."""
+    r"""T and w, and their value, which is the most of
+    :math:`\sum_i \log (w p_i + (1 - w) f_i) + 4 \log w + \log(1 - w) - (\log T)^2 / 2`, with p at T on the answers of
+    the folds and f the frequencies; w = 1 without `mix`. The last terms count as if four more answers were known to be
+    of p, and one of f."""
     weight = {}
 
     def loss(log_temperature):
@@ -476,8 +546,8 @@ def _choose(logits, answers, log_f, mix):
         return log_temperature**2 / 2 - _mixed(log_p, log_f, w).sum() - prior
 
     best = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x
-    loss(best)
-    return float(np.exp(best)), weight[best]
+    value = float(-loss(best))
+    return float(np.exp(best)), weight[best], value
 
 
 @cache

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from icl_nb.classifier import FallbackWarning, RecursionClassifier
+from icl_nb.classifier import DEFAULT, PARTNER, SHORT, FallbackWarning, RecursionClassifier
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks.linear import LinearTask, feature_scale
 
@@ -422,3 +422,72 @@ def test_length_counts():
     expected = recursion(tokens, y[None])[0]
     ours = RecursionClassifier(recursion, **PLAIN).fit(X, y).decision_function(queries)
     assert np.abs(ours - expected).max() < 1e-11 < 1e-3 < np.abs(base(tokens, y[None])[0] - expected).max()
+
+
+# A partner
+
+
+def linear(n, noise=0.0, tasks=8):
+    batch = LinearTask(n, 5, 3, noise).sample(tasks, seed=17, n_queries=200)
+    return list(zip(batch.x.double().numpy(), batch.y.numpy(), strict=True))
+
+
+def test_a_partner_helps_on_clean_short_contexts_and_hardly_speaks_on_noisy_ones():
+    clean, noisy = linear(60), linear(60, 0.3)
+    ours, theirs = ([RecursionClassifier(name).fit(x[:60], y[:60]) for x, y in clean] for name in (None, DEFAULT))
+    lead = [
+        one.score(x[60:], y[60:]) - other.score(x[60:], y[60:])
+        for one, other, (x, y) in zip(ours, theirs, clean, strict=True)
+    ]
+    assert np.mean(lead) > 0.01
+    share = [RecursionClassifier().fit(x[:60], y[:60]).shares_.get(PARTNER, 0) for x, y in noisy]
+    assert np.mean(share) < 0.2 < 0.5 < np.mean([model.shares_.get(PARTNER, 0) for model in ours])
+
+
+def test_logits_are_a_sum_over_both():
+    fits = ((x, y, RecursionClassifier().fit(x[:40], y[:40])) for x, y in linear(40))
+    x, y, model = next(fit for fit in fits if set(fit[2].shares_) == {DEFAULT, PARTNER})
+    assert sum(model.shares_.values()) == pytest.approx(1)
+    alone = [RecursionClassifier(DEFAULT), RecursionClassifier(PARTNER, tame=False, ranks=0)]
+    for one in alone:
+        one.fit(x[:40], y[:40])
+    logits = sum(
+        model.shares_[name] * one._logits(x[40:]) for name, one in zip((DEFAULT, PARTNER), alone, strict=True)
+    )  # each over its own T
+    assert np.abs(model._logits(x[40:]) * model.temperature_ - logits).max() < 1e-12 * np.abs(logits).max()
+    assert np.abs(model.contributions(x[40:]).sum(1) - model._logits(x[40:])).max() < 1e-12 * np.abs(logits).max()
+
+
+def test_a_partner_that_is_left_out_leaves_no_trace(monkeypatch):
+    x, y = linear(40, tasks=1)[0]
+    monkeypatch.setattr("icl_nb.classifier.HEAD_START", 1e9)
+    model, alone = RecursionClassifier().fit(x[:40], y[:40]), RecursionClassifier(DEFAULT).fit(x[:40], y[:40])
+    assert model.shares_ == alone.shares_ == {DEFAULT: 1.0} and model.check_ == alone.check_
+    assert np.array_equal(model.predict_proba(x), alone.predict_proba(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"calibrate": 0}, DEFAULT),
+        ({"standardize": False}, DEFAULT),
+        ({"ranks": 1}, DEFAULT),
+        ({"recursion": "table"}, "table"),
+        ({"recursion": random_recursion()}, "given"),
+    ],
+)
+def test_who_has_no_partner(options, name):
+    for x, y in linear(40, tasks=4):
+        assert RecursionClassifier(**options).fit(x[:40], y[:40]).shares_ == {name: 1.0}
+
+
+def test_a_long_context_is_for_the_default_alone():
+    x, y = linear(SHORT + 1, tasks=1)[0]
+    assert PARTNER in RecursionClassifier().fit(x[:SHORT], y[:SHORT]).shares_
+    assert RecursionClassifier().fit(x[: SHORT + 1], y[: SHORT + 1]).shares_ == {DEFAULT: 1.0}
+
+
+def test_where_nothing_is_known_the_partner_is_nearly_always_silent():
+    draws = [np.random.default_rng(seed) for seed in range(8)]
+    tables = [(rng.normal(size=(60, 6)), rng.integers(0, 2, 60)) for rng in draws]
+    assert sum(RecursionClassifier().fit(X, y).shares_.get(PARTNER, 0) < 0.1 for X, y in tables) >= 7

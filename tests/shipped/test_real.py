@@ -51,8 +51,8 @@ def test_the_clean_table_fails_where_the_trusted_one_does_not():
 
 def test_linear_rows_are_what_comes_out():
     rows = json.loads(STORED_LINEAR.read_text(encoding="utf-8"))
-    assert [(row["n"], row["K"], row["noise"], row["tasks"]) for row in rows] == list(LINEAR)
-    small = benchmark_linear(40, 3, 0.0, 3)
+    assert [tuple(row[key] for key in ("n", "d", "K", "noise", "tasks")) for row in rows] == list(LINEAR)
+    small = benchmark_linear(40, 5, 3, 0.0, 3)
     assert small["rival"] == "recursion" and abs(small["accuracy"] - small["theirs"] - small["lead"]) < 1e-4
 
 
@@ -77,4 +77,4 @@ def test_bad_input():
     with pytest.raises(ValueError, match="'oracle' is unknown"):
         benchmark_real(["party"], ["oracle"])
     with pytest.raises(ValueError, match="tasks=1"):
-        benchmark_linear(40, 3, 0.0, 1)
+        benchmark_linear(40, 5, 3, 0.0, 1)
