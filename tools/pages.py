@@ -63,6 +63,7 @@ PAGES = {
                 "real",
                 "regret",
                 "trained",
+                "ladder",
             )
         ],
     ),

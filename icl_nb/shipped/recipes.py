@@ -33,6 +33,7 @@ class Recipe:
         start: the shipped checkpoint whose weights it starts from; from random ones where there is none.
         teacher: the shipped ordinary transformer whose answers it follows, layer by layer, instead of the labels.
         written: keyword arguments of `descent_table`, whose scalars it starts from.
+        tied: whether all layers share one set of weights, see `tie_`.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Recipe:
     start: str | None = None
     teacher: str | None = None
     written: dict | None = None
+    tied: bool = False
 
     part = 1  # of the book
 
@@ -63,6 +65,8 @@ class Recipe:
             model.load_state_dict(model.state_dict() | parent(self.start).state_dict())
         if self.written:
             write_table(model, descent_table(**self.written))
+        if self.tied:
+            tie_(model)
         residual, broken = {}, {}
         trial = goal.sample(64, seed=1, n_queries=4)
 
@@ -102,6 +106,39 @@ class Recipe:
         return model, None, about
 
 
+def tie_(model: InContextTransformer) -> None:
+    r"""Give all layers the same weights, in place, and keep them the same in training.
+
+    .. math:: \theta_l \leftarrow \frac1L \sum_k \theta_k, \qquad
+        \nabla_{\theta_l} \leftarrow \frac1L \sum_k \nabla_{\theta_k}
+
+    Layers that start equal and see equal gradients make equal steps of Adam, those of the one set of weights. A mean
+    of the steps would be another one, since Adam divides each gradient by its own size.
+
+    Arguments:
+        model: its parameters of shape `(L, H, ...)` are tied; what it reads out with is not a layer's.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb import EquivariantTransformer
+        >>> model = EquivariantTransformer(depth=3, scalars=4)
+        >>> tie_(model)
+        >>> _ = train(model, LinearTask(), steps=2, progress=False)
+        >>> bool((model.m == model.m[0]).all())
+        True
+    """
+    for part in model.parameters():
+        if part.shape[:2] == (model.depth, model.heads):
+            part.data.copy_(_over_layers(part.data))
+            part.register_hook(_over_layers)
+
+
+def _over_layers(part: torch.Tensor) -> torch.Tensor:
+    """The mean over the first axis, in every place of it."""
+    return part.mean(0, keepdim=True).expand_as(part).clone()
+
+
 _PLAIN = LinearTask()
 
 
@@ -109,12 +146,22 @@ _TRAINING = {"steps": 4000, "learning_rate": 1e-2}
 
 
 def _family(
-    kind: str, *, seeds: int = 5, symmetry: str | None = None, task: LinearTask = _PLAIN, **model
+    kind: str,
+    *,
+    seeds: int = 5,
+    symmetry: str | None = None,
+    task: LinearTask = _PLAIN,
+    tied: bool = False,
+    **model,
 ) -> list[Recipe]:
-    """Several seeds of one kind of model, eight layers of one head, alike in everything else: for comparisons."""
+    """Several seeds of one kind of model, one head and eight layers unless said, alike in everything else."""
     return [
         Recipe(
-            kind, {"depth": 8, "heads": 1, "seed": seed} | model, _TRAINING | {"seed": seed, "symmetry": symmetry}, task
+            kind,
+            {"depth": 8, "heads": 1, "seed": seed} | model,
+            _TRAINING | {"seed": seed, "symmetry": symmetry},
+            task,
+            tied=tied,
         )
         for seed in range(seeds)
     ]
@@ -130,6 +177,12 @@ _FAMILIES = {
     "four": _family("equivariant", scalars=4),
     "shifted": _family("equivariant", seeds=3, task=LinearTask(shift=1.0)),
     "shifted-four": _family("equivariant", seeds=3, task=LinearTask(shift=1.0), scalars=4),
+    # Chapter 7: "four" at other depths, and with one set of scalars for all layers.
+    "depth2": _family("equivariant", seeds=3, scalars=4, depth=2),
+    "depth4": _family("equivariant", seeds=3, scalars=4, depth=4),
+    "depth16": _family("equivariant", seeds=3, scalars=4, depth=16),
+    "depth32": _family("equivariant", seeds=3, scalars=4, depth=32),
+    "tied": _family("equivariant", seeds=3, scalars=4, tied=True),
     # Chapter 10: "four" again, trained where it is weak.
     "four-noise": _family("equivariant", seeds=3, task=LinearTask(noise=0.2), scalars=4),
     "four-unlabelled": _family("equivariant", seeds=3, task=LinearTask(unlabelled=0.5), scalars=4),

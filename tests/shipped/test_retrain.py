@@ -1,11 +1,18 @@
 """In the order of parents, resumable, shared out; the trainings themselves are tested with the files."""
 
-import pytest
+import copy
 
+import pytest
+import torch
+
+from icl_nb.models.attention import EquivariantTransformer
 from icl_nb.models.files import load, save
+from icl_nb.models.training import train
 from icl_nb.runs import engine
 from icl_nb.shipped import retrain as module
+from icl_nb.shipped.recipes import tie_
 from icl_nb.shipped.retrain import HEADLINES, RECIPES, retrain
+from icl_nb.tasks.linear import LinearTask
 
 
 @pytest.fixture
@@ -67,3 +74,28 @@ def test_shards_share_everything_out_and_part_no_family(n, tmp_path, made):
 
 def test_headlines_ship():
     assert set(HEADLINES) <= set(RECIPES) and engine.run_all is module.run_all
+
+
+def test_tied_layers_see_the_mean_gradient_and_stay_equal():
+    tied = EquivariantTransformer(depth=4, heads=2, copies=2, scalars=4, seed=3).double()
+    before = tied.m.detach().mean(0)
+    tie_(tied)
+    free = copy.deepcopy(tied)  # hooks are not copied
+    free.load_state_dict(tied.state_dict())
+    batch = LinearTask().sample(8, n_queries=2, dtype=torch.float64)
+    for model in (tied, free):
+        model(batch.x, batch.context_y).square().mean().backward()
+    assert not torch.allclose(free.v.grad[0], free.v.grad[1])
+    for name in ("m", "v"):
+        whole = getattr(free, name).grad.mean(0).expand(4, *free.m.shape[1:])
+        torch.testing.assert_close(getattr(tied, name).grad, whole)
+    torch.testing.assert_close(tied.scale.grad, free.scale.grad)
+    torch.testing.assert_close(tied.m[2], before)
+    train(tied, LinearTask(), steps=5, batch_size=8, progress=False)
+    assert (tied.m == tied.m[0]).all() and (tied.v == tied.v[0]).all() and (tied.m[0] - before).abs().max() > 1e-4
+
+
+def test_a_tied_table_ships_tied():
+    for name in (name for name, recipe in RECIPES.items() if getattr(recipe, "tied", False)):
+        model = load(name)
+        assert all((part == part[0]).all() for part in (model.m, model.v)), name
