@@ -98,13 +98,14 @@ checkpoints: env ## Retrain every checkpoint that ships, go on where it was brok
 	cp _build/checkpoints/*.safetensors icl_nb/shipped/checkpoints/
 
 .PHONY: tables
-tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law) and 11 (real tables, all sizes): about 50 minutes
+tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law, depth) and 11 (real tables, all sizes): about an hour
 	$(BIN)/python -m icl_nb.shipped.depth
 	$(BIN)/python -m icl_nb.shipped.tables
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m icl_nb.shipped.real
 	$(BIN)/python -m icl_nb.shipped.regret
 	$(BIN)/python -m icl_nb.shipped.trained
+	$(BIN)/python -m icl_nb.shipped.ladder
 
 .PHONY: variations
 variations: env ## Repeat the short runs of chapters 13 and 14 (about ten minutes)
