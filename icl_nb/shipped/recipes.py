@@ -33,7 +33,7 @@ class Recipe:
         start: the shipped checkpoint whose weights it starts from; from random ones where there is none.
         teacher: the shipped ordinary transformer whose answers it follows, layer by layer, instead of the labels.
         written: keyword arguments of `descent_table`, whose scalars it starts from.
-        tied: whether all layers share one set of weights, see `tie_`.
+        tied: True where all layers share one set of weights, see `tie_`.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class Recipe:
     start: str | None = None
     teacher: str | None = None
     written: dict | None = None
-    tied: bool = False
+    tied: bool | None = None
 
     part = 1  # of the book
 
@@ -151,7 +151,7 @@ def _family(
     seeds: int = 5,
     symmetry: str | None = None,
     task: LinearTask = _PLAIN,
-    tied: bool = False,
+    tied: bool | None = None,
     **model,
 ) -> list[Recipe]:
     """Several seeds of one kind of model, one head and eight layers unless said, alike in everything else."""
