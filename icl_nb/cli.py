@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -169,7 +170,7 @@ def run_checkpoints(options) -> list[dict]:
         return rows
     if options.retrain:
         names = names or [name for name, recipe in checkpoints.RECIPES.items() if recipe.part in parts]
-        chosen = {"folder": folder, "shard": options.shard, "resume": options.resume}
+        chosen: dict[str, Any] = {"folder": folder, "shard": options.shard, "resume": options.resume}
         checkpoints.retrain(names, **chosen, **_engine(options), progress=not options.json)
         names = [name for name in names if (folder / f"{name}.safetensors").exists()]  # those of other shards may not
     else:
@@ -300,7 +301,7 @@ _whole.__name__ = "int"  # so that argparse speaks of an "invalid int value"
 
 
 def _add_task(sub) -> None:
-    said = re.findall(r"^ {8}(\w+): (.*?)(?=\n {8}\w|\n\n)", LinearTask.__doc__, re.MULTILINE | re.DOTALL)
+    said = re.findall(r"^ {8}(\w+): (.*?)(?=\n {8}\w|\n\n)", LinearTask.__doc__ or "", re.MULTILINE | re.DOTALL)
     about = {name: " ".join(text.split()).rstrip(".") for name, text in said}
     for option in fields(LinearTask):
         flag = "--" + option.name.replace("_", "-")

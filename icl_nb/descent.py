@@ -92,7 +92,7 @@ class Descent:
             if "overflow" not in str(error):
                 raise
             raise DivergenceError(f"the rate {self.learning_rate} overflows at step {self.done}", self.done) from None
-        rate = self._schedule.get_last_lr()[0]
+        rate = float(self._schedule.get_last_lr()[0])
         self._schedule.step()
         self.done += 1
         return value, rate
@@ -234,13 +234,13 @@ def add_up(values: list[Tensor], parameters: Iterable[nn.Parameter] = ()) -> lis
     """
     if not _together():
         return values
-    parameters = [part for part in parameters if part.grad is not None]
-    parts = [*values, *(part.grad for part in parameters)]
+    gradients = [part.grad for part in parameters if part.grad is not None]
+    parts = [*values, *gradients]
     message = torch.cat([part.reshape(-1) for part in parts])
     distributed.all_reduce(message)
     sums = [flat.view_as(part) for flat, part in zip(message.split([p.numel() for p in parts]), parts, strict=True)]
-    for part, total in zip(parameters, sums[len(values) :], strict=True):
-        part.grad.copy_(total)
+    for gradient, total in zip(gradients, sums[len(values) :], strict=True):
+        gradient.copy_(total)
     return sums[: len(values)]
 
 

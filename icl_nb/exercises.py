@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from icl_nb.checks import check_number
 
@@ -57,14 +58,14 @@ def _verdict(entry: dict, answer: Answer | None) -> str:
     return f"not right. {next(said, 'Look at the hint once more.')}"
 
 
-def _read(entry: dict, answer: Answer) -> str | list[float]:
+def _read(entry: dict, answer: Any) -> str | list[float]:
     """The answer as a letter, or as numbers: one, or what a function returns at each place.
 
     Raises:
         ValueError: the exercise asks for another kind of answer.
     """
     if "options" in entry:
-        letter = answer.strip().lower() if isinstance(answer, str) else None
+        letter = answer.strip().lower() if isinstance(answer, str) else ""
         if letter not in entry["options"]:
             raise ValueError(f"answer={answer!r}; it must be one of the letters {', '.join(entry['options'])}")
         return letter
@@ -77,7 +78,7 @@ def _read(entry: dict, answer: Answer) -> str | list[float]:
         raise ValueError(f"answer={answer!r}; it must be a function of {takes} that returns a number") from error
 
 
-def _agrees(entry: dict, given: str | list[float], wanted: str | float | list[float]) -> bool:
+def _agrees(entry: dict, given: str | list[float], wanted: Any) -> bool:
     """Whether an answer is one that the file names, numbers within the tolerance of the exercise."""
     if isinstance(given, str):
         return given == wanted

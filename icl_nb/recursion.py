@@ -22,6 +22,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -132,11 +133,11 @@ class Recursion:
             0    0   1.000   0.000   0.000   0.500
     """
 
-    table: np.recarray
+    table: Any  # an np.recarray, whatever it was made from
     n_classes: int = 3
     scale: float | np.ndarray = 1.0
     dropped: np.ndarray | None = None
-    slopes: np.recarray | None = None
+    slopes: Any = None
 
     def __post_init__(self):
         object.__setattr__(self, "table", _as_table(self.table))
@@ -330,9 +331,10 @@ class Recursion:
         return cls(**json.loads(text))
 
     def __repr__(self) -> str:
-        (depth, heads), share = self.table.shape, "" if self.dropped is None else "; nothing was dropped"
-        if share and self.dropped.any():
-            share = f"; it dropped {100 * np.sqrt(np.mean(self.dropped**2)):.2g} % of the weights"
+        (depth, heads), share = self.table.shape, ""
+        if self.dropped is not None:
+            percent = f"{100 * np.sqrt(np.mean(self.dropped**2)):.2g}"
+            share = f"; it dropped {percent} % of the weights" if self.dropped.any() else "; nothing was dropped"
         plural, memory = "s" if heads > 1 else "", f", {self.copies} copies" if self.copies > 1 else ""
         memory += ", slopes" if self.slopes is not None else ""
         scale = " ".join(f"{value:.4g}" for value in np.atleast_1d(self.scale))
@@ -341,7 +343,8 @@ class Recursion:
     def __str__(self) -> str:
         m, memory = self.copies, self.table.alpha.ndim == 4
         lines = ["layer head" + "".join(f"{name:>{8 * m}}" for name in SCALARS)]
-        for index, row in np.ndenumerate(self.table):
+        for index in np.ndindex(self.table.shape):
+            row = self.table[index]
             matrices = np.concatenate([np.reshape(row[name], (m, m)) for name in SCALARS], -1)  # (m, 4 m)
             for a, numbers in enumerate(matrices):
                 start = "{:5d}{:5d}".format(*index) if a == 0 else 10 * " "

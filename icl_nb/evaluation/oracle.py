@@ -262,7 +262,8 @@ def _sweep(
         torch.sub(score, threshold, out=gap).mul_(side)  # by how much the point is on its side
         if release:
             gap.mul_(threshold.ge_(rival)).mul_(rival.uniform_(generator=generator).ge_(release))
-            torch.nn.functional.threshold_(gap, 0.0, torch.inf)  # a label that is wrong, or released, binds nothing
+            # A label that is wrong, or released, binds nothing.
+            torch.nn.functional.threshold(gap, 0.0, torch.inf, inplace=True)
         else:
             gap.sub_(floor).clamp_(min=1e-15)  # rounding may have taken a point across, and would hold it there
         gap.mul_(side)

@@ -199,8 +199,8 @@ def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
     heads, (_, points, _), n_context = getattr(model, "heads", 1), batch.x.shape, batch.context_y.shape[1]
     batch_size = max(1, min(batch_size, PIECE // (heads * points * n_context)))
     dtype, device = getattr(model, "dtype", batch.x.dtype), getattr(model, "device", batch.x.device)
-    if hasattr(model, "at"):  # a transformer, which may fit other sizes
-        model = model.at(batch.x.shape[2], batch.n_classes)
+    if at := getattr(model, "at", None):  # a transformer, which may fit other sizes
+        model = at(batch.x.shape[2], batch.n_classes)
     pieces = []
     for start in range(0, len(batch), batch_size):
         piece = batch[start : start + batch_size].to(dtype=dtype, device=device)

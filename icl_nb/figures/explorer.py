@@ -9,6 +9,7 @@ import re
 from functools import cache
 from html import escape
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ class Explorer:
         factors = [[1.0] * 4] * 3
         if kind == "head":
             factors = [[round(float(tables[name].table[scalar][0, 0]), 2) for scalar in SCALARS] for name in tables] * 3
-        self.state = {
+        self.state: dict[str, Any] = {
             "table": next(iter(tables), ""),
             "classes": n_classes,
             "layer": depth,

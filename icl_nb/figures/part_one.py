@@ -152,7 +152,7 @@ def coordinate_map(ax: Axes, values, idle, names, *, limit: tuple[float, float])
         ax.add_patch(plt.Rectangle(corner, 1, 1, fill=False, hatch="////", edgecolor="#AAAAAA", linewidth=0))
     ax.axvline(len(names) - 0.5, color="#444444")
     ax.set_xticks(range(2 * len(names)), [f"{part} {name}" for part in "MV" for name in names], rotation=90, fontsize=8)
-    ax.set_yticks(range(len(values)), range(1, len(values) + 1))
+    ax.set_yticks(range(len(values)), [str(layer) for layer in range(1, len(values) + 1)])
     ax.set_ylabel("layer")
     ax.grid(visible=False)
     return picture
@@ -170,7 +170,7 @@ def postcard(ax: Axes, recursion, phases: dict[str, slice]) -> None:
         ax.axhline(part.stop - 0.5, color="white", linewidth=3)
     greek = [rf"$\{name}$" for name in ("alpha", "beta", "gamma", "delta")]
     ax.set(xticks=range(4), xticklabels=greek, yticks=range(len(table)), ylabel="layer")
-    ax.set_yticklabels(range(1, len(table) + 1))
+    ax.set_yticklabels([str(layer) for layer in range(1, len(table) + 1)])
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
     ax.grid(visible=False)
     for side in ax.spines.values():

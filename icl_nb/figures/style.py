@@ -4,6 +4,8 @@ Figures keep a white ground of their own, so that they read the same on a light 
 those of Okabe and Ito, which people with any of the common colour blindnesses can tell apart.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
@@ -108,7 +110,7 @@ def matrix(ax: Axes, weights, n_features: int, *, limit: float | None = None, ti
 def points(ax: Axes, x, y, **style) -> None:
     """Labelled points of the plane, `x (n, 2)` and `y (n,)`: one colour and one shape a class, grey where -1."""
     x, y = np.asarray(x), np.asarray(y)
-    style = {"s": 34, "edgecolor": "white", "linewidth": 0.7} | style
+    style: dict[str, Any] = {"s": 34, "edgecolor": "white", "linewidth": 0.7} | style
     for label in np.unique(y):
         colour, marker = ("#BBBBBB", "o") if label < 0 else (CLASSES[label % 8], MARKERS[label % 8])
         ax.scatter(*x[y == label].T, color=colour, marker=marker, **style)

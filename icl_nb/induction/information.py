@@ -290,9 +290,15 @@ def first_gain(chains: Chains, lags: tuple[int, ...]) -> np.ndarray:
 
 
 def _check_size(name: str, value: object, n_states: tuple[int, ...], tokens: int) -> None:
-    """Refuse a table over so many tokens that one chain would fill the memory."""
+    """Refuse a table over so many tokens that one chain would fill the memory.
+
+    Raises:
+        ValueError: it is one.
+    """
     if n_states and n_states[0] > 1 and tokens * math.log(n_states[0]) > math.log(MOST_NUMBERS):
-        raise ValueError(f"{name}={value!r} with {n_states[0]} states; a table must have {MOST_NUMBERS} entries at most")
+        raise ValueError(
+            f"{name}={value!r} with {n_states[0]} states; a table must have {MOST_NUMBERS} entries at most"
+        )
 
 
 def _by_context(kernel: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:

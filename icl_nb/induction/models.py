@@ -20,6 +20,7 @@ import itertools
 from collections.abc import Iterator
 from functools import reduce
 from operator import mul
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ class InductionTransformer(nn.Module):
             check_positive("selector_start", selector_start)
         self.windows = None if windows is None else [tuple(pair) for pair in windows]
         if windows is not None and not (
-            len(windows) == heads and all(len(pair) == 2 and 1 <= pair[0] <= pair[1] <= window for pair in self.windows)
+            len(windows) == heads and all(len(pair) == 2 and 1 <= pair[0] <= pair[1] <= window for pair in windows)
         ):
             raise ValueError(f"windows={windows}; there must be a first and a last lag, of 1..{window}, for each head")
         self.n_states, self.window, self.heads, self.degree = n_states, window, heads, degree
@@ -249,8 +250,8 @@ class InductionTransformer(nn.Module):
 class FullInductionTransformer(nn.Module):
     r"""A two-layer decoder with learned projections, LayerNorm, a feed-forward block and a read-out.
 
-    .. math:: z_t = E_{x_t}, \quad z \mathrel{+}= \mathrm{Attention}_1(\mathrm{LN} z), \quad
-        z \mathrel{+}= \mathrm{MLP}(\mathrm{LN} z), \quad z \mathrel{+}= \mathrm{Attention}_2(\mathrm{LN} z), \quad
+    .. math:: z_t = E_{x_t}, \quad z \mathrel{+}= \mathrm{Attention}_1(\mathrm{LN} z), \\
+        z \mathrel{+}= \mathrm{MLP}(\mathrm{LN} z), \quad z \mathrel{+}= \mathrm{Attention}_2(\mathrm{LN} z), \\
         y = \mathrm{softmax}(\mathrm{readout}(\mathrm{LN} z_L))
 
     Both attentions are causal. The first has several heads, and adds to the scores of each a learned number for every
@@ -336,7 +337,7 @@ class FullInductionTransformer(nn.Module):
         other = copy.deepcopy(self)
         size = self.width // self.heads
         for head in heads:
-            other.first["out"].weight[:, head * size : (head + 1) * size] = 0
+            cast(nn.Linear, other.first["out"]).weight[:, head * size : (head + 1) * size] = 0
         if feed_forward:
             for part in other.feed_forward[-1].parameters():
                 part.zero_()

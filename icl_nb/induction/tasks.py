@@ -252,7 +252,7 @@ def sample_kernels(task: MarkovTask, n_kernels: int, *, seed: int | torch.Genera
     """
     check_count("n_kernels", n_kernels, 1)
     # NumPy has Gamma variables from a generator of one's own, torch has not.
-    random = np.random.default_rng(torch.randint(2**62, (), generator=generator(seed)).item())
+    random = np.random.default_rng(int(torch.randint(2**62, (), generator=generator(seed))))
     n_rows = task.n_states ** len(task.lags)
     kernel = _dirichlet(random, (n_kernels, n_rows, task.n_states), task.concentration)
     if not task.dominance:
@@ -333,7 +333,7 @@ def posterior_predictive(
 ) -> Tensor:
     r"""Exact Bayes: the rows are independent under the prior, and so they are given the tokens.
 
-    .. math:: p(e) = \frac{n_e + \alpha}{\sum_j n_j + \alpha S}, \quad n = \text{`match_counts`}
+    .. math:: p(e) = \frac{n_e + \alpha}{\sum_j n_j + \alpha S}, \quad n = \text{the counts of matches}
 
     It knows the parent set and the prior but not the kernel; no predictor that sees only the tokens does better.
 

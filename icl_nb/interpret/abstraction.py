@@ -31,12 +31,12 @@ from torch import Tensor
 from icl_nb.checks import check_count
 from icl_nb.evaluation.scores import Comparison, Report, compare, predict, score
 from icl_nb.interpret.gauge import _equivariant, coordinate_model
-from icl_nb.models.attention import DenseTransformer, EquivariantTransformer, InContextTransformer, attention_layer
+from icl_nb.models.attention import AttentionTransformer, DenseTransformer, EquivariantTransformer, attention_layer
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks.batch import Batch
 
 
-def four_scalar_model(model: InContextTransformer) -> EquivariantTransformer:
+def four_scalar_model(model: AttentionTransformer) -> EquivariantTransformer:
     """The model of 4 scalars a head that `Recursion.from_model` reads off: the same function, and it can be trained.
 
     Example:
@@ -96,7 +96,7 @@ class Rung:
     """
 
     name: str
-    model: InContextTransformer
+    model: AttentionTransformer
     n_scalars: int
     score_distance: Tensor
     value_distance: Tensor
@@ -151,7 +151,7 @@ class Ladder:
 
 
 @torch.no_grad()
-def abstract(model: InContextTransformer, batch: Batch, *, decimals: int = 2, n_layer_tasks: int = 128) -> Ladder:
+def abstract(model: AttentionTransformer, batch: Batch, *, decimals: int = 2, n_layer_tasks: int = 128) -> Ladder:
     r"""The ladder from a model down to its rounded scalars.
 
     1. `original`;

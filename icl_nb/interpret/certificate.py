@@ -128,16 +128,16 @@ def certify(
     layers = [
         [tuple(float(row[name][h]) for name in SCALARS) for h in range(len(row.alpha))] for row in recursion.table
     ]
-    arguments = layers, float(cut), float(reach)
+    arguments, scale = (layers, float(cut), float(reach)), float(recursion.scale)
     with ctx.workprec(int(bits)):
         for effort in EFFORTS[:-1]:
             try:
-                found = _Flow(*arguments, *effort).certificate(n_features, recursion.scale, int(bits))
+                found = _Flow(*arguments, *effort).certificate(n_features, scale, int(bits))
             except InconclusiveError:
                 continue
             if found.verdict != "inconclusive":
                 return found
-        return _Flow(*arguments, *EFFORTS[-1]).certificate(n_features, recursion.scale, int(bits))
+        return _Flow(*arguments, *EFFORTS[-1]).certificate(n_features, scale, int(bits))
 
 
 def theorem(certificate: Certificate, name: str) -> str:
@@ -160,7 +160,7 @@ def theorem(certificate: Certificate, name: str) -> str:
             f"A query at distance a from the border, 0 < a <= {c.reach:g}, is answered rightly: the margin of its "
             f"logits is at least {_least(c.slope):g} a."
         )
-    elif c.verdict == "refuted":
+    elif c.witness:
         at, margin = c.witness
         answer = (
             f"NOT every query is answered rightly: at distance {at:.6g} from the border the margin of the logits lies "
@@ -187,7 +187,7 @@ def _least(value: float) -> float:
 class _Tracked:
     """Readers that stand for a disc about them: x(a) = x + p da + e_x, u(a) = u + q da + e_l while |da| <= radius."""
 
-    def __init__(self, index: list[int], radius: list[float]):
+    def __init__(self, index: list[int], radius: list[arb]):
         self.index, self.radius = index, [arb(r) for r in radius]
         one, zero = arb(1), arb(0)
         self.p, self.q = [one] * len(index), [zero] * len(index)

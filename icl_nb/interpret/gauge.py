@@ -4,8 +4,9 @@ Letters as in `models.attention`.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,20 +15,22 @@ from torch import Tensor
 from torch.func import functional_call, jacrev
 
 from icl_nb.evaluation.scores import Comparison, compare, predict
-from icl_nb.models.attention import DenseTransformer, EquivariantTransformer, InContextTransformer
+from icl_nb.models.attention import AttentionTransformer, DenseTransformer, EquivariantTransformer, InContextTransformer
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.symmetry import COORDINATES, coordinates
 from icl_nb.tasks.batch import Batch
+
+Model = TypeVar("Model", EquivariantTransformer, DenseTransformer)
 
 I_D, J_D, I_K, J_K, J_DK, J_KD = range(len(COORDINATES))
 
 
 @torch.no_grad()
 def coordinate_model(
-    model: InContextTransformer,
+    model: AttentionTransformer,
     *,
-    score: Sequence[str] = COORDINATES,
-    value: Sequence[str] = COORDINATES,
+    score: Collection[str] = COORDINATES,
+    value: Collection[str] = COORDINATES,
 ) -> EquivariantTransformer:
     """The model of 12 scalars a head whose coordinates are those of the given weights.
 
@@ -52,7 +55,7 @@ def coordinate_model(
 
 
 @torch.no_grad()
-def canonical(model: InContextTransformer) -> InContextTransformer:
+def canonical(model: Model) -> Model:
     r"""A copy in which the idle scalars are 0: those of the first and last layer, and what reads s while it is 0.
 
     Class probabilities are the same, logits up to a constant for each query. In an equivariant model the scalars listed
@@ -83,7 +86,7 @@ def canonical(model: InContextTransformer) -> InContextTransformer:
 
 
 @torch.no_grad()
-def regauge(model: InContextTransformer, shear: float = 0.0, stretch: float = 1.0) -> EquivariantTransformer:
+def regauge(model: AttentionTransformer, shear: float = 0.0, stretch: float = 1.0) -> EquivariantTransformer:
     r"""Another equivariant model with the same class probabilities.
 
     .. math:: T = \begin{pmatrix} 1 & k \\ 0 & c \end{pmatrix}, \qquad
@@ -122,7 +125,7 @@ def regauge(model: InContextTransformer, shear: float = 0.0, stretch: float = 1.
 
 
 @torch.no_grad()
-def shortest(model: InContextTransformer) -> EquivariantTransformer:
+def shortest(model: AttentionTransformer) -> EquivariantTransformer:
     r"""Of all copies that `regauge` makes, the one whose J coordinates are smallest, its idle scalars put to 0.
 
     .. math:: \min_{k,\, c > 0} \sum (\text{coordinates other than } I_d \text{ and } I_K)^2
@@ -260,7 +263,7 @@ class CoordinateEffect:
 
 
 @torch.no_grad()
-def coordinate_effects(model: InContextTransformer, batch: Batch) -> list[CoordinateEffect]:
+def coordinate_effects(model: AttentionTransformer, batch: Batch) -> list[CoordinateEffect]:
     """The 12 coordinates one by one, after those that cannot be identified were put to 0.
 
     A cross coordinate means nothing by itself (see `regauge`): the others are tuned to it, and to take away one alone
@@ -338,7 +341,7 @@ def effect_map(model: EquivariantTransformer, batch: Batch) -> tuple[np.ndarray,
     return sizes.numpy(), effects.numpy()
 
 
-def _coordinates(model: InContextTransformer) -> tuple[Tensor, Tensor]:
+def _coordinates(model: AttentionTransformer) -> tuple[Tensor, Tensor]:
     """Those of M and V, `(L, H, 6)` each; where d = 1 makes I_d and J_d the same, I_d holds it all."""
     _check_one_copy(model)
     if isinstance(model, EquivariantTransformer):
@@ -361,7 +364,7 @@ def _check_one_copy(model: InContextTransformer) -> None:
 
 
 @torch.no_grad()
-def _equivariant(model: InContextTransformer, m: Tensor, v: Tensor) -> EquivariantTransformer:
+def _equivariant(model: AttentionTransformer, m: Tensor, v: Tensor) -> EquivariantTransformer:
     """A model of the same shape with these scalars, 6 + 6 or 2 + 2 a head."""
     _check_one_copy(model)
     other = EquivariantTransformer(model.n_features, model.n_classes, model.depth, model.heads, 2 * m.shape[-1])

@@ -365,7 +365,7 @@ def imitate_mlp(
             raise ValueError(f"columns have shape {tuple(phi.shape)}; they must be {(*z.shape[:2], 'c')}")
         phi = torch.cat([phi.to(z.dtype), torch.ones_like(z[..., :1])], -1)
         if not maps:
-            if min(phi[:, part].shape[:2].numel() for part in parts) < 2 * phi.shape[-1]:
+            if min(phi[:, part, 0].numel() for part in parts) < 2 * phi.shape[-1]:
                 raise ValueError(f"{len(fit)} tasks are too few for {phi.shape[-1]} unknowns")
             for part in parts:
                 ours, theirs = phi[:, part].flatten(0, 1), added[:, part].flatten(0, 1)

@@ -255,8 +255,8 @@ def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS, alone: bo
 @dataclass(frozen=True, eq=False)
 class _Walk:
     end: np.ndarray  # the query's labels after the last layer, (B, q, K)
-    label: np.ndarray | None = None  # R^2, (L,)
-    feature: np.ndarray | None = None
+    label: np.ndarray  # R^2, (L,)
+    feature: np.ndarray
     theta: np.ndarray | None = None  # (L, p)
 
 
@@ -264,9 +264,14 @@ def walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, o
     """A rival from layer to layer, fitted in each: on the model's path, or on its own."""
     path, n_queries = {"label": u, "feature": x}, x.shape[2] - y.shape[1]
     asked = slice(None) if rival.moves_context and not on_path else slice(-n_queries, None)
-    now, last, end = {block: tokens[0].copy() for block, tokens in path.items()}, {}, 0.0
-    memory = (np.zeros((len(y), x.shape[-1], y.shape[-1])),) * 2
-    r2, thetas = {"label": [], "feature": []}, []
+    now, last, end = (
+        {block: tokens[0].copy() for block, tokens in path.items()},
+        {},
+        np.zeros_like(u[0, :, -n_queries:]),
+    )
+    nothing = np.zeros((len(y), x.shape[-1], y.shape[-1]))
+    memory, thetas = (nothing, nothing), []
+    r2: dict[str, list[float]] = {"label": [], "feature": []}
     for t in range(len(x) - 1):
         if on_path:
             now = {block: tokens[t].copy() for block, tokens in path.items()}
@@ -312,7 +317,7 @@ def _fit(rival: Rival, state: State, block: str, goal: np.ndarray, half: int, la
 
 def _read_off(recursion: Recursion, x: np.ndarray, u: np.ndarray, n: int, half: int) -> _Walk:
     """The recursion's own steps on the model's path, nothing fitted."""
-    end, r2 = 0.0, []
+    end, r2 = np.zeros_like(u[0, :, n:]), []
     for t, layer in enumerate(recursion.table):
         after_x, after_u, _ = step(layer, x[t], u[t], n)
         pairs = [(path[t + 1] - path[t], after - path[t]) for path, after in ((u, after_u), (x, after_x))]

@@ -600,11 +600,11 @@ def _trace(matrix: Array) -> Array:
     return np.trace(matrix, axis1=-2, axis2=-1)
 
 
-def _scalars(table: Table, ndim: int) -> list[Array]:
+def _scalars(table: Table, ndim: int) -> tuple[Array, ...]:
     """Alpha, beta, gamma and delta as arrays of one shape, or a ValueError."""  # noqa: DOC501
     if not isinstance(table, np.ndarray) and set(table) != set(SCALARS):
         raise ValueError(f"a table holds {SCALARS}, not {tuple(table)}")
-    parts = np.broadcast_arrays(*(np.asarray(table[name], float) for name in SCALARS))
+    parts = tuple(np.broadcast_arrays(*(np.asarray(table[name], float) for name in SCALARS)))
     if parts[0].ndim != ndim:
         raise ValueError(f"the scalars have shape {parts[0].shape}; it must be {('(H,)', '(L, H)')[ndim - 1]}")
     return parts

@@ -294,7 +294,10 @@ class AttentionTransformer(InContextTransformer):
     def weights(self) -> tuple[Tensor, Tensor]:
         """Score and value matrices of all layers, each `(L, H, D, D)`."""
 
-    def parts(self, *, weights: tuple[Tensor, Tensor] | None = None) -> tuple[Callable, list[Callable], Callable]:
+    # What is wrapped around is named by each kind, and `injection` gives the same: nobody passes it by the base class.
+    def parts(  # ty: ignore[incompatible-method-override]
+        self, *, weights: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Callable, list[Callable], Callable]:
         """As `InContextTransformer.parts` says.
 
         Arguments:
@@ -308,21 +311,16 @@ class AttentionTransformer(InContextTransformer):
         if ms.shape != vs.shape or ms.ndim != 4 or ms.shape[2:] != (size, size):
             shapes = f"{tuple(ms.shape)} and {tuple(vs.shape)}"
             raise ValueError(f"weights have shapes {shapes}; both must be (L, H, D, D) with D={size}")
-        layers = [partial(attention_layer, m=m, v=v) for m, v in zip(ms, vs, strict=True)]
+        layers: list[Callable] = [partial(attention_layer, m=m, v=v) for m, v in zip(ms, vs, strict=True)]
         return self.embed, layers, self.read_out
 
     def answering_parts(self, **around) -> tuple[Callable, list[Callable], Callable]:
         """As `InContextTransformer.answering_parts` says."""
         embed, layers, read_out = self.parts(**around)
-        plain = [getattr(layer, "func", None) is attention_layer for layer in layers]  # and no subclass's own
-        return (
-            embed,
-            [
-                partial(answering_layer, **a.keywords) if is_plain else a
-                for a, is_plain in zip(layers, plain, strict=True)
-            ],
-            read_out,
-        )
+        for level, layer in enumerate(layers):
+            if isinstance(layer, partial) and layer.func is attention_layer:  # and no subclass's own
+                layers[level] = partial(answering_layer, **layer.keywords)
+        return embed, layers, read_out
 
     def embed(self, x: Tensor, y: Tensor) -> Tensor:
         """Tokens `(B, N, D)` of points `x (B, N, d)` whose first n have labels `y (B, n)`; the rest get u = 0.
@@ -403,6 +401,8 @@ class EquivariantTransformer(AttentionTransformer):
         torch.Size([8, 1, 2, 3, 3])
     """
 
+    kept: Tensor  # the places of the free coordinates among all six
+
     def __init__(
         self,
         n_features: int = 5,
@@ -447,7 +447,8 @@ class EquivariantTransformer(AttentionTransformer):
         parts = self.m, self.v
         if self.slopes and length is not None:
             parts = (self.m + length_factor(length) * self.m_slope, self.v + length_factor(length) * self.v_slope)
-        return tuple(self._full(part) for part in parts)
+        m, v = (self._full(part) for part in parts)
+        return m, v
 
     def weights(self, length: float | None = None) -> tuple[Tensor, Tensor]:
         """Score and value matrices of all layers, each `(L, H, D, D)`; the length as in `coordinates`."""

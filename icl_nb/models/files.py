@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from icl_nb.models.ordinary import OrdinaryTransformer
 SHIPPED = Path(__file__).parent.parent / "shipped" / "checkpoints"
 
 
-KINDS: dict[str, type[nn.Module]] = {
+KINDS: dict[str, Any] = {
     "dense": DenseTransformer,
     "equivariant": EquivariantTransformer,
     "ordinary": OrdinaryTransformer,
@@ -172,7 +173,7 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def load(name: str | Path, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> nn.Module:
+def load(name: str | Path, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> Any:
     """The model of a shipped checkpoint, or of a file.
 
     Arguments:

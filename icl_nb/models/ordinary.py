@@ -12,8 +12,9 @@ Letters: B tasks, N = n + q points, d features, K classes, m blocks of d + K in 
 H heads, S the size of a head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,8 @@ class OrdinaryTransformer(InContextTransformer):
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             self.enter = nn.Linear(n_features + n_classes, self.width)
-            self.layers = nn.ModuleList(_Layer(self.width, heads, self.head_size, mlp) for _ in range(depth))
+            layers = nn.ModuleList(_Layer(self.width, heads, self.head_size, mlp) for _ in range(depth))
+            self.layers = cast(Sequence[_Layer], layers)  # which a ModuleList does not say of what it holds
             self.norm = nn.LayerNorm(self.width)
             self.leave = nn.Linear(self.width, n_classes)
 
@@ -83,8 +85,8 @@ class OrdinaryTransformer(InContextTransformer):
 
     def weights(self) -> tuple[Tensor, Tensor]:
         r"""Score matrices :math:`Q_h^T K_h / \sqrt S` and value matrices :math:`O_h V_h`, each `(L, H, D, D)`."""
-        pairs = [layer.attention_matrices() for layer in self.layers]
-        return tuple(torch.stack(parts) for parts in zip(*pairs, strict=True))
+        m, v = zip(*(layer.attention_matrices() for layer in self.layers), strict=True)
+        return torch.stack(m), torch.stack(v)
 
     def embed(self, x: Tensor, y: Tensor, orders: Tensor | None = None) -> Tensor:
         """The residual stream before the first layer, `(B, N, D)`; arguments as those of `forward`."""
@@ -99,14 +101,17 @@ class OrdinaryTransformer(InContextTransformer):
         logits = self.leave(self.norm(permute(z, order)))
         return permute(logits, order[:, self.n_features :] - self.n_features, back=True)
 
-    def parts(self, *, orders: Tensor | None = None) -> tuple[Callable, list[Callable], Callable]:
+    # As in `AttentionTransformer`: each kind names what it takes.
+    def parts(  # ty: ignore[incompatible-method-override]
+        self, *, orders: Tensor | None = None
+    ) -> tuple[Callable, list[Callable], Callable]:
         """As `InContextTransformer.parts` says.
 
         Arguments:
             orders: permutations to be wrapped around each linear map, see `injection`.
         """
         three = [None if orders is None else orders[:, 1 + 3 * level : 4 + 3 * level] for level in range(self.depth)]
-        layers = [partial(layer, orders=order) for layer, order in zip(self.layers, three, strict=True)]
+        layers: list[Callable] = [partial(layer, orders=order) for layer, order in zip(self.layers, three, strict=True)]
         return partial(self.embed, orders=orders), layers, partial(self.read_out, orders=orders)
 
     @classmethod
@@ -120,8 +125,8 @@ class OrdinaryTransformer(InContextTransformer):
         if config.get("depth") != depth or not {"layers.0.attention_query.weight", "layers.0.up.weight"} <= set(shapes):
             raise ValueError(f"depth is {config.get('depth')!r}, and it holds {depth} layers")
         (query, width), (hidden, _) = (shapes[f"layers.0.{part}.weight"] for part in ("attention_query", "up"))
-        heads, size, mlp, blocks = (config.get(name) for name in ("heads", "head_size", "mlp", "blocks"))
-        tokens = config.get("n_features") + config.get("n_classes")
+        heads, size, mlp, blocks = (config[name] for name in ("heads", "head_size", "mlp", "blocks"))
+        tokens = config["n_features"] + config["n_classes"]
         if (heads * size, mlp * width, blocks * tokens) != (query, hidden, width):
             raise ValueError(
                 f"heads={heads}, head_size={size}, mlp={mlp}, blocks={blocks} are not those of the weights"

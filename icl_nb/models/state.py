@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import torch
@@ -106,7 +106,7 @@ class Run:
 
 
 @contextlib.contextmanager
-def patience() -> Iterator[list]:
+def patience() -> Generator[list, None, None]:
     """Ctrl-C waits for the end of a step: it fills the list that this gives; a second one comes at once."""
     noted = []
 

@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Size:
         task = LinearTask(self.n_points, self.n_features, self.n_classes)
         return task.sample(self.batch, n_queries=self.n_queries)
 
-    def model(self, kind: type[AttentionTransformer] = EquivariantTransformer, **options) -> AttentionTransformer:
+    def model(self, kind: type[AttentionTransformer] = EquivariantTransformer, **options) -> Any:
         """A model of this size, untrained: time does not depend on what the weights are."""
         return kind(self.n_features, self.n_classes, self.depth, self.heads, **options)
 
@@ -231,7 +232,8 @@ def training_steps(size: Size, device: str = "cpu") -> dict[str, Callable]:
         "MultiheadAttention": MultiheadPeer(size).to(device),
         "scaled_dot_product_attention": ProductPeer(size.model(DenseTransformer).to(device)),
     }
-    logits = {name: lambda model=model: model(batch.x, batch.context_y) for name, model in models.items()}
+    logits: dict[str, Callable] = {}
+    logits |= {name: lambda model=model: model(batch.x, batch.context_y) for name, model in models.items()}
     logits |= {name: lambda peer=peer: peer(tokens, size.n_points) for name, peer in peers.items()}
 
     def step(descent: Descent, answer: Callable) -> Callable:
@@ -251,7 +253,7 @@ def answers(size: Size, together: int, device: str = "cpu") -> dict[str, Callabl
     model = size.model(scalars=4).to(device)
     recursion, here = Recursion.from_model(model), batch.to(device=device)
     x, y = batch.x.double().numpy(), batch.context_y.numpy()
-    calls = {
+    calls: dict[str, Callable] = {
         "logistic regression": lambda: baseline_predict(batch, "logistic"),
         "Recursion": lambda: recursion(x, y),
         "torch": lambda: torch.no_grad()(model)(here.x, here.context_y),

@@ -5,8 +5,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from icl_nb.checks import check_count
+
+Name = TypeVar("Name")
 
 BACKENDS = ("loky", "dask")
 
@@ -46,7 +49,7 @@ def run_all(
     return _listen(function, jobs, n_jobs, _client(scheduler) if scheduler else None)
 
 
-def take_shard(names: list[str], shard: str | None) -> list[str]:
+def take_shard(names: list[Name], shard: str | None) -> list[Name]:
     """Those names that fall to one of several calls, "1/4" to "4/4": every fourth.
 
     Raises:

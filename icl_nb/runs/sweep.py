@@ -6,6 +6,7 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -76,7 +77,7 @@ def sweep(
     for configuration in wanted.values():
         _build(configuration)
     order = take_shard([name_of(configuration) for configuration in configurations], shard)
-    results = {}
+    results: dict[str, Any] = {}
     if folder is not None:
         folder = _writable(folder)
         results = {name: kept for name in order if (kept := _read(folder / f"{name}.json", wanted[name])) is not None}

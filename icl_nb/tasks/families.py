@@ -5,6 +5,7 @@ Letters as in `tasks.batch`.
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ class CurvedTask(SampledTask):
             n_tasks, seed=random, n_queries=n_queries, dtype=dtype
         )
         x = lifted.x[..., : self.n_features]
-        y = (monomials(x.double(), self.bend) @ lifted.w.double().mT).argmax(-1)
+        y = (monomials(x.double(), self.bend) @ cast(Tensor, lifted.w).double().mT).argmax(-1)  # a linear task has W
         return Batch(x, y, None, self.n_classes, n_queries)
 
 

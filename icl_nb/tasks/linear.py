@@ -4,6 +4,7 @@ Letters, here and everywhere: B tasks in a batch, n context points, q queries, d
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -56,7 +57,7 @@ class LinearTask(SampledTask):
         object.__setattr__(self, "shift", check_number("shift", self.shift))
 
     def _draw(self, n_tasks: int, n_queries: int, random: torch.Generator, dtype: torch.dtype) -> Batch:
-        draw = {"generator": random, "dtype": torch.float64}
+        draw: dict[str, Any] = {"generator": random, "dtype": torch.float64}
         w = torch.randn(n_tasks, self.n_classes, self.n_features, **draw).to(dtype)
         x = (self.shift + torch.randn(n_tasks, self.n_points + n_queries, self.n_features, **draw)).to(dtype)
         y = (x.double() @ w.double().mT).argmax(-1)
@@ -116,7 +117,7 @@ class MixedTask(SampledTask):
         object.__setattr__(self, "bias", check_positive("bias", self.bias, zero=True))
 
     def _draw(self, n_tasks: int, n_queries: int, random: torch.Generator, dtype: torch.dtype) -> Batch:
-        draw = {"generator": random, "dtype": torch.float64}
+        draw: dict[str, Any] = {"generator": random, "dtype": torch.float64}
         uniform = torch.rand(3, **draw).tolist()
         ranges = (self.n_points, self.n_features, self.n_classes)
         # From low to just below high + 1, evenly in the logarithm, then cut: both ends can come out.

@@ -4,6 +4,7 @@ Letters as in `tasks.batch`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,10 @@ class TableTask(SampledTask):
         object.__setattr__(self, "most", check_count("most", self.most, 1))
 
     def _draw(self, n_tasks: int, n_queries: int, random: torch.Generator, dtype: torch.dtype) -> Batch:
-        draw = {"generator": random, "dtype": torch.float32}  # twice as fast, and as good in what follows
+        draw: dict[str, Any] = {
+            "generator": random,
+            "dtype": torch.float32,
+        }  # twice as fast, and as good in what follows
         uniform = torch.rand(3, **draw).tolist()
         ranges = (self.n_points, self.n_features, self.n_classes)
         n, d, k = (int(low * ((high + 1) / low) ** u) for (low, high), u in zip(ranges, uniform, strict=True))
