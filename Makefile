@@ -119,6 +119,11 @@ bench: env ## Time the package on this machine, and write the page of the book t
 fuzz: env ## Try 2,000 bad inputs on each public function, on the command line and on the file formats
 	ICL_NB_SLOW=1 $(PYTEST) tests/test_faults.py tests/models/test_state.py $(ARGS)
 
+.PHONY: mutants
+mutants: env ## Change the formulas in one small way at a time, and see what no test notices (ARGS=icl_nb/recursion.py)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt mutmut==3.8.1
+	$(BIN)/python -m tools.mutants $(ARGS)
+
 .PHONY: proofs
 proofs: ## Check the proofs with Coq, and that none rests on an axiom (ARGS=--write writes their page; needs no packages)
 	@$(or $(PYTHON),python3) tools/proofs.py $(ARGS)
@@ -129,9 +134,10 @@ lab: env ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab book $$(test "$$(id -u)" != 0 || echo --allow-root)
 
 .PHONY: lint
-lint: env ## Check style, in code and notebooks
+lint: env ## Check style, in code and notebooks, and the types of the package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ty check --python $(VENV)
 
 .PHONY: format
 format: env ## Mend style, in code and notebooks

@@ -6,9 +6,10 @@ import pytest
 from icl_nb.checks import TOLERANCE
 
 # The same examples in every run: a failure that nobody can repeat helps nobody. Search wider with
-# --hypothesis-profile=explore.
+# --hypothesis-profile=explore; quick is for `make mutants`, which runs the tests hundreds of times.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("repeatable"), max_examples=10)
 hypothesis.settings.load_profile("repeatable")
 
 

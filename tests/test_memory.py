@@ -97,6 +97,24 @@ def test_trajectory_has_all_copies_and_is_the_network():
     assert np.abs(ours - tokens.numpy()).max() <= EXACT and np.abs(path.attention - attention.numpy()).max() <= EXACT
 
 
+def test_large_scores_do_not_overflow():
+    """The largest score of a row goes before the exponential; it would be infinite, and the answer none."""
+    recursion = Recursion({"alpha": [[1e6 * np.eye(2)]], "beta": 0, "gamma": 1, "delta": 1})
+    batch = draw()
+    assert np.isfinite(recursion(batch.x, batch.context_y)).all()
+
+
+def test_one_scale_is_that_of_the_first_copy():
+    """As without memory, where the first copy is the only one; the others are read where they are given a scale."""
+    table = {name: 0.3 * np.random.default_rng(0).normal(size=(2, 1, 3, 3)) for name in SCALARS}
+    one, each, all_alike = (Recursion(table, scale=scale) for scale in (2.0, [2.0, 0.0, 0.0], [2.0, 2.0, 2.0]))
+    assert one.scale.tolist() == [2.0, 0.0, 0.0]
+    batch = draw()
+    logits = one(batch.x, batch.context_y)
+    assert np.array_equal(logits, each(batch.x, batch.context_y))
+    assert np.abs(logits - all_alike(batch.x, batch.context_y)).max() > 1e-3
+
+
 def test_one_copy_is_no_memory():
     rng = np.random.default_rng(0)
     x, u, scalars = rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 6, 4)), rng.normal(size=(4, 1, 2))

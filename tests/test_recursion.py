@@ -175,6 +175,23 @@ def test_says_what_it_drops():
     assert dropped[1] == pytest.approx(left_out / size, rel=EXACT)
 
 
+def test_reads_weights_in_double_precision():
+    """Means of float32 entries, taken in float32, would differ from those of the same numbers in float64."""
+    model = DenseTransformer(depth=2)
+    ours, exact = Recursion.from_model(model), Recursion.from_model(copy.deepcopy(model).double())
+    assert (ours.table == exact.table).all() and (ours.dropped == exact.dropped).all()
+
+
+def test_a_layer_of_zeros_drops_nothing():
+    """It holds nothing, of which no share can be taken: 0, and neither NaN nor a warning."""
+    model = DenseTransformer(depth=2)
+    with torch.no_grad():
+        model.m[0], model.v[0] = 0, 0
+    recursion = Recursion.from_model(model)
+    assert recursion.dropped[0] == 0 < recursion.dropped[1]
+    assert all(recursion.table[name][0] == 0 for name in SCALARS)
+
+
 def test_random_weights_are_mostly_dropped():
     dense = DenseTransformer(depth=2).double()
     with torch.no_grad():

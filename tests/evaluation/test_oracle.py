@@ -315,6 +315,16 @@ def test_it_is_calibrated_and_beats_the_baselines():
     assert all(lies_above(better - worse, 2) for better, worse in itertools.pairwise(ladder))
 
 
+def test_r_hat_of_shares_is_that_of_the_draws():
+    """Variances of zeros and ones, with one degree of freedom taken away, need nothing but their shares."""
+    draws = np.random.default_rng(0).integers(3, size=(2, 2, 20))  # two chains, their halves, L = 20
+    hot = (draws[..., None] == np.arange(3)).astype(float)
+    within = hot.var(2, ddof=1).reshape(4, 3).mean(0).sum()
+    between = hot.mean(2).reshape(4, 3).var(0, ddof=1).sum()
+    shares = torch.from_numpy(hot.mean(2))[:, :, None, None]  # (chains, segments, B, q, K)
+    assert split_r_hat(shares, sweeps=40).item() == pytest.approx((19 / 20 + between / within) ** 0.5, rel=1e-12)
+
+
 def test_r_hat_tells_chains_that_agree_from_chains_that_do_not():
     shares = torch.rand(2, 6, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64) < 0.5
     fair = (shares.double() * 0.1 + 0.45)[:, :, :, None, None] * torch.ones(2)  # (chains, segments, B, q, K)

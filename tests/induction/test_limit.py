@@ -100,6 +100,21 @@ def test_the_best_sharpness_is_the_one_that_matches_the_prior():
     assert best.mean() - loss(tasks.posterior_predictive(chains), chains.answer)[0] < 0.02
 
 
+def test_there_are_as_many_states_as_the_tokens_show():
+    assert generalized_induction_head([[0, 2, 0]], (1,)).tolist() == [[0.0, 0.0, 1.0]]
+    assert generalized_induction_head([[0, 0]], (1,)).tolist() == [[1.0]]  # one state is an alphabet
+
+
+def test_what_is_refused_is_named():
+    for call, name in (
+        (lambda: generalized_induction_head([[0, 0]], (), 0), "n_states=0"),
+        (lambda: pseudo_count(1.0, 0), "n_tokens=0"),
+        (lambda: matched_sharpness(1.0, 0), "n_tokens=0"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}; it must be"):
+            call()
+
+
 def test_bad_input_is_refused():
     good = [[0, 1, 0, 1]]
     for tokens in ([0, 1], [[0.5, 1.0]], [[0, 1]], [[0, -1, 0, 1]], np.zeros((0, 4), int)):

@@ -126,7 +126,7 @@ def test_rivals_on_path():
             pass
 
         def path(self, batch):
-            return torch.stack([0 * kernel, 3 * kernel])
+            return torch.stack([kernel.flip(0), 3 * kernel])  # what a lens reads before any layer counts for nothing
 
     names = ("kernel smoothing", "LDA")
     found = rivals_on_path(Made(), batch, {name: RIVALS[name] for name in names})
