@@ -58,10 +58,8 @@ help: ## List the targets
 book: env ## Build the book into _build/html/index.html; a warning fails it
 	@# All of it every time: a partial build repeats no warning of the pages that it skips, and passes.
 	$(BIN)/python tools/address.py --config _build/config.yml
-	$(BIN)/jupyter-book build . --config _build/config.yml --all -W --keep-going
-	@# A third of what the theme brings is for those who debug it; templates and translations no page asks for.
-	find _build/html/_static -name '*.map' -delete -o -name '*webpack-macros.html' -delete
-	rm -rf _build/html/_static/locales
+	PYTHONPATH=. $(BIN)/jupyter-book build . --config _build/config.yml --all -W --keep-going
+	$(BIN)/python tools/slim.py _build/html
 	@# The package lies beside the pages, where a notebook on Colab finds it.
 	rm -f _build/html/icl_nb-*.whl
 	$(BIN)/python -m hatchling build -t wheel -d _build/html

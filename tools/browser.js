@@ -1,4 +1,4 @@
-// What tools/browser.py asks of a page: an object of two functions, each of which gives a list of faults.
+// What tools/browser.py asks of a page: an object of functions; content and layout give lists of faults.
 ({
   content: () => {
     const found = [], at = e => e.textContent.trim().replace(/\s+/g, " ").slice(0, 60);
@@ -35,5 +35,27 @@
       else if (!clip && end > wide + 1) found.push(`${kind} leaves the page: ${at(e)}`);
     }
     return found;
+  },
+
+  // Marks one text of each look: colour, grounds it stands on, size and weight. axe judges contrast by where a text
+  // lies, which takes seconds for the thousands of words of code in a page that have a dozen looks between them.
+  looks: inside => {
+    const seen = new Set(), style = e => getComputedStyle(e);
+    const grounds = new Map(), ground = e => {
+      if (!e) return "";
+      if (!grounds.has(e)) {
+        const { backgroundColor, backgroundImage, opacity, filter } = style(e);
+        const own = [backgroundColor, backgroundImage, opacity, filter].join();
+        const none = own === "rgba(0, 0, 0, 0),none,1,none";
+        grounds.set(e, ground(e.parentElement) + (none ? "" : `|${own}`));
+      }
+      return grounds.get(e);
+    };
+    for (const e of document.querySelectorAll(`${inside}, ${inside} *`)) {
+      e.removeAttribute("data-look");
+      if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility()) continue;
+      const { color, fontSize, fontWeight } = style(e), key = [color, fontSize, fontWeight, ground(e)].join();
+      if (!seen.has(key)) e.dataset.look = seen.add(key).size;
+    }
   },
 })

@@ -128,7 +128,7 @@ def _met(yes: bool) -> str:
 
 
 def _table(rows: list[dict], first: str, digits: int = 1) -> str:
-    lines = [f"| | ms | times {first} | middle half |", "|:--|--:|--:|--:|"]
+    lines = [f"| what | ms | times {first} | middle half |", "|:--|--:|--:|--:|"]
     for row in rows:
         span = "" if row["what"] == first else f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}"
         lines.append(f"| {row['what']} | {row['ms']:.{digits}f} | {row['ratio']:.2f} | {span} |")
