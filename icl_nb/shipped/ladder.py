@@ -28,7 +28,9 @@ SEEDS = 3
 
 DEPTHS = {2: "depth2", 4: "depth4", 8: "four", 16: "depth16", 32: "depth32"}
 
-FAMILIES = (*DEPTHS.values(), "tied")
+TIED = {8: "tied", 16: "tied16"}
+
+FAMILIES = (*DEPTHS.values(), *TIED.values())
 
 NAMES = tuple(f"{family}-{seed}" for family in FAMILIES for seed in range(SEEDS))
 

@@ -183,6 +183,7 @@ _FAMILIES = {
     "depth16": _family("equivariant", seeds=3, scalars=4, depth=16),
     "depth32": _family("equivariant", seeds=3, scalars=4, depth=32),
     "tied": _family("equivariant", seeds=3, scalars=4, tied=True),
+    "tied16": _family("equivariant", seeds=3, scalars=4, depth=16, tied=True),
     # Chapter 10: "four" again, trained where it is weak.
     "four-noise": _family("equivariant", seeds=3, task=LinearTask(noise=0.2), scalars=4),
     "four-unlabelled": _family("equivariant", seeds=3, task=LinearTask(unlabelled=0.5), scalars=4),
