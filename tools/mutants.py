@@ -110,6 +110,8 @@ def main() -> None:
             sys.exit(f"{file}: mutmut ended with {code}")
         found = outcomes(folder, file)
         print(f"{file}: {', '.join(f'{len(mutants)} {status}' for status, mutants in found.items())}")
+        if left := len(found.get("not checked", [])):
+            sys.exit(f"{file}: {left} mutants were not tried; run it again")
         wrong += compare(file, found, yaml.safe_load(ACCEPTED.read_text(encoding="utf-8")).get(file, []))
     sys.exit("\n".join(wrong) or None)
 
