@@ -4,6 +4,7 @@ Where there is no browser or no built site these tests are skipped, and say so; 
 failure. `make browser` runs them.
 """
 
+import doctest
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from icl_nb.figures import Explorer
 from icl_nb.figures.explorer import module
 from icl_nb.recursion import Recursion
 from tools import browser as look
-from tools import slim
+from tools import slim, text
 
 ROOT = Path(__file__).parent.parent
 SITE = Path(os.environ.get("ICL_NB_SITE", ROOT / "_build" / "html"))
@@ -181,6 +182,12 @@ def test_a_term_says_what_it_means():
     for path in (SITE / "book").rglob("*.html"):
         terms = re.findall(r'<a ([^>]*)><span class="xref std std-term">', path.read_text(encoding="utf-8"))
         assert all(re.search(r'title="[^"]+', attributes) for attributes in terms), path.name
+
+
+@pytest.mark.parametrize("module", [slim, text], ids=["slim", "text"])
+def test_what_finishes_the_site_does_as_its_examples_say(module):
+    result = doctest.testmod(module)
+    assert result.attempted and not result.failed
 
 
 # Does a check see what it is for?
