@@ -458,6 +458,18 @@ def test_logits_are_a_sum_over_both():
     assert np.abs(model.contributions(x[40:]).sum(1) - model._logits(x[40:])).max() < 1e-12 * np.abs(logits).max()
 
 
+def test_with_a_partner_too_names_and_order_of_features_change_no_digit():
+    columns, names = np.array([3, 0, 4, 1, 2]), np.array([2, 0, 1])
+    heard = 0
+    for x, y in linear(40, tasks=4):
+        model = RecursionClassifier().fit(x[:40], y[:40])
+        moved = RecursionClassifier().fit(x[:40, columns], names[y[:40]])
+        heard += len(model.shares_) == 2
+        assert moved.shares_ == model.shares_
+        assert np.array_equal(moved.predict_proba(x[:, columns])[:, names], model.predict_proba(x))
+    assert heard >= 2
+
+
 def test_a_partner_that_is_left_out_leaves_no_trace(monkeypatch):
     x, y = linear(40, tasks=1)[0]
     monkeypatch.setattr("icl_nb.classifier.HEAD_START", 1e9)
