@@ -290,7 +290,7 @@ def equivariance_errors(model, batch: Batch, *, n_elements: int = 8, seed: int =
     for level in range(model.depth):
         after, _ = model.layer(level, z, n_context)
         if not after.isfinite().all():
-            raise ValueError(f"layer {level} gives NaN or infinity; the weights or the features are too large")
+            raise ValueError(f"layer {level + 1} gives NaN or infinity; the weights or the features are too large")
         for _ in range(n_elements):
             order = random_element(model.n_features, model.n_classes, generator).to(z.device)
             # A token may hold several copies of (x, u); the group acts on all of them alike.
@@ -323,7 +323,7 @@ def assert_equivariant(model, batch: Batch, *, n_elements: int = 8, seed: int = 
     if not (errors <= tolerance).all():
         worst = int(errors.argmax())
         raise AssertionError(
-            f"layer {worst} is off by {errors[worst]:.1e}, more than {tolerance:.0e}, the rounding of {model.dtype}"
+            f"layer {worst + 1} is off by {errors[worst]:.1e}, more than {tolerance:.0e}, the rounding of {model.dtype}"
         )
 
 

@@ -343,7 +343,7 @@ def test_a_layer_that_is_not_finite_is_caught():
     with torch.no_grad():
         model.v[1, 0, 0, 0] = math.nan
     for check in (equivariance_error, assert_equivariant):
-        with pytest.raises(ValueError, match="layer 1 gives NaN"):
+        with pytest.raises(ValueError, match="layer 2 gives NaN"):
             check(model, LinearTask().sample(4))
 
 

@@ -240,7 +240,7 @@ class _Flow:
     def certificate(self, n_features: int, scale: float, bits: int) -> Certificate:
         g = arb(1)
         growth, laws = [g], [self.moments()]
-        for number, heads in enumerate(self.layers):
+        for number, heads in enumerate(self.layers, start=1):
             self.layer(heads, number)
             g = g * (1 + sum((arb(gamma) * arb(alpha) for alpha, _, gamma, _ in heads), arb(0)) * g * g)
             growth.append(g)

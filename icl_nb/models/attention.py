@@ -186,7 +186,7 @@ class InContextTransformer(nn.Module, ABC):
         stream, (_, *attentions) = zip(*self.stream(x, y), strict=True)
         for level, z in enumerate(stream[1:]):
             if not z.isfinite().all():
-                raise ValueError(f"layer {level} gives NaN or infinity; weights or features are too large")
+                raise ValueError(f"layer {level + 1} gives NaN or infinity; weights or features are too large")
         return torch.stack(stream), torch.stack(attentions)
 
     def at(self, n_features: int, n_classes: int, *, share: bool = False) -> "InContextTransformer":
