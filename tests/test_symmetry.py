@@ -334,7 +334,7 @@ def test_one_perturbed_entry_is_caught(part, level, dtype, tolerance):
         getattr(model, part)[level, 0, 1, 6] += 1000 * tolerance
     errors = equivariance_errors(model, batch)
     assert errors.argmax() == level and (errors > tolerance).sum() == 1
-    with pytest.raises(AssertionError, match=f"layer {level} is off"):
+    with pytest.raises(AssertionError, match=f"layer {level + 1} is off"):
         assert_equivariant(model, batch)
 
 
