@@ -192,6 +192,25 @@ def test_a_layer_of_zeros_drops_nothing():
     assert all(recursion.table[name][0] == 0 for name in SCALARS)
 
 
+def test_what_is_dropped_does_not_depend_on_the_size_of_the_weights():
+    model = DenseTransformer(depth=2).double()
+    dropped = Recursion.from_model(model).dropped
+    with torch.no_grad():
+        model.m *= 1e-3
+        model.v *= 1e-3
+    assert Recursion.from_model(model).dropped == pytest.approx(dropped, rel=1e-9)
+
+
+def test_what_is_dropped_counts_slopes_as_weights():
+    model = EquivariantTransformer(depth=2, slopes=True).double()
+    with torch.no_grad():
+        for part in (model.m_slope, model.v_slope):
+            part.copy_(torch.randn(part.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    parts = [module._read_scalars(weights, 5, 1)[1:] for weights in (model.weights(), model.slope_weights())]
+    rest, norm = np.sum(parts, axis=0)
+    assert parts[1][0].min() > 0.1 and Recursion.from_model(model).dropped == pytest.approx(np.sqrt(rest / norm))
+
+
 def test_random_weights_are_mostly_dropped():
     dense = DenseTransformer(depth=2).double()
     with torch.no_grad():
@@ -340,6 +359,34 @@ def test_prints_its_table():
     )
 
 
+def test_says_what_it_is_in_one_line():
+    table = {"alpha": [[1.0], [2.0]], "beta": 0, "gamma": 0, "delta": 1}
+    plain, memory = Recursion(table), {name: np.zeros((2, 1, 2, 2)) for name in SCALARS}
+    for recursion, said in (
+        (random_recursion(depth=3, heads=2), "3 layers, 2 heads, K=3, scale 2"),
+        (Recursion(memory), "2 layers, 1 head, 2 copies, K=3, scale 1 0"),
+        (Recursion(table, slopes=table), "2 layers, 1 head, slopes, K=3, scale 1"),
+        (replace(plain, dropped=np.zeros(2)), "2 layers, 1 head, K=3, scale 1; nothing was dropped"),
+        (
+            replace(plain, dropped=np.array([0.3, 0.4])),
+            "2 layers, 1 head, K=3, scale 1; it dropped 35 % of the weights",
+        ),
+    ):
+        assert repr(recursion) == f"Recursion({said})"
+
+
+def test_prints_matrices_and_slopes():
+    memory = Recursion({"alpha": [[[[1, 2], [3, 4]]]] * 2, "beta": 0, "gamma": -1, "delta": 0})
+    first = "".join(f"{value:8.3f}" for value in (1, 2, 0, 0, -1, -1, 0, 0))
+    second = "".join(f"{value:8.3f}" for value in (3, 4, 0, 0, -1, -1, 0, 0))
+    layers = [f"{index:5d}    0{first}\n{'':10}{second}" for index in range(2)]
+    head = "layer head" + "".join(f"{name:>16}" for name in SCALARS)
+    assert str(memory) == f"{head}\n{layers[0]}\n\n{layers[1]}"
+    table, slopes = ({"alpha": [[value]], "beta": 0, "gamma": 0, "delta": 0} for value in (1.0, 2.0))
+    text = f"{Recursion(table)}\n\nand times log(n / 64) / 2\n{Recursion(slopes)}"
+    assert str(Recursion(table, slopes=slopes)) == text
+
+
 def test_table_is_a_copy_and_cannot_be_written():
     alpha = np.ones((2, 1))
     recursion = Recursion({"alpha": alpha, "beta": 0, "gamma": 0, "delta": 0})
@@ -485,6 +532,9 @@ def test_slopes_follow_layers_and_replacements():
     recursion = Recursion(table, slopes={"alpha": [[3.0], [4.0]], "beta": 1, "gamma": 0, "delta": 0})
     assert recursion[1:].at_length(64 * np.e**2).table.alpha.round(9).tolist() == [[6.0]]
     assert recursion.replace(beta=0).at_length(1000).table.beta.tolist() == [[0.0], [0.0]]
+    for name in ("beta", "gamma"):  # what is replaced is the same at every length, and the others stay as they are
+        slopes = recursion.replace(**{name: 0}).slopes
+        assert slopes.alpha.tolist() == [[3.0], [4.0]] and not slopes[name].any()
     assert "slopes" in repr(recursion) and "log(n / 64)" in str(recursion)
     assert recursion.at_length(64).table.alpha.tolist() == [[1.0], [2.0]]
     with pytest.raises(ValueError, match="slopes have shape"):
