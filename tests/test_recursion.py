@@ -439,6 +439,7 @@ X, Y = np.zeros((2, 4, 3)), np.array([[0, 1, 2], [0, -1, 1]])
         (X, Y + 1, "must lie in 0..2"),
         (X, Y - 1, "-2 to 1"),
         (X, np.minimum(Y, -1), "no labelled point"),
+        (X, np.array([[-1, -1, -1], [0, 1, 2]]), "no labelled point"),
     ],
 )
 def test_refuses_a_bad_prompt(x, y, match):
@@ -537,6 +538,7 @@ def test_slopes_follow_layers_and_replacements():
         assert slopes.alpha.tolist() == [[3.0], [4.0]] and not slopes[name].any()
     assert "slopes" in repr(recursion) and "log(n / 64)" in str(recursion)
     assert recursion.at_length(64).table.alpha.tolist() == [[1.0], [2.0]]
+    assert recursion.at_length(300).slopes is None
     with pytest.raises(ValueError, match="slopes have shape"):
         replace(recursion, slopes={"alpha": [[3.0]], "beta": 1, "gamma": 0, "delta": 0})
     with pytest.raises(ValueError, match="n=0"):
