@@ -130,7 +130,7 @@ class Recursion:
         array([[-0.258,  0.258]])
         >>> print(recursion[:1])  # the first layer alone
         layer head   alpha    beta   gamma   delta
-            0    0   1.000   0.000   0.000   0.500
+            1    1   1.000   0.000   0.000   0.500
     """
 
     table: Any  # an np.recarray, whatever it was made from
@@ -347,7 +347,7 @@ class Recursion:
             row = self.table[index]
             matrices = np.concatenate([np.reshape(row[name], (m, m)) for name in SCALARS], -1)  # (m, 4 m)
             for a, numbers in enumerate(matrices):
-                start = "{:5d}{:5d}".format(*index) if a == 0 else 10 * " "
+                start = "{:5d}{:5d}".format(*(number + 1 for number in index)) if a == 0 else 10 * " "
                 lines.append(start + "".join(f"{value:8.3f}" for value in numbers))
             if memory:
                 lines.append("")

@@ -379,7 +379,7 @@ def test_prints_matrices_and_slopes():
     memory = Recursion({"alpha": [[[[1, 2], [3, 4]]]] * 2, "beta": 0, "gamma": -1, "delta": 0})
     first = "".join(f"{value:8.3f}" for value in (1, 2, 0, 0, -1, -1, 0, 0))
     second = "".join(f"{value:8.3f}" for value in (3, 4, 0, 0, -1, -1, 0, 0))
-    layers = [f"{index:5d}    0{first}\n{'':10}{second}" for index in range(2)]
+    layers = [f"{number:5d}    1{first}\n{'':10}{second}" for number in (1, 2)]
     head = "layer head" + "".join(f"{name:>16}" for name in SCALARS)
     assert str(memory) == f"{head}\n{layers[0]}\n\n{layers[1]}"
     table, slopes = ({"alpha": [[value]], "beta": 0, "gamma": 0, "delta": 0} for value in (1.0, 2.0))

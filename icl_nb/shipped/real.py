@@ -18,7 +18,7 @@ from icl_nb.checks import check_count, check_seed
 from icl_nb.classifier import PARTNER, RecursionClassifier
 from icl_nb.models.files import load, write_whole
 from icl_nb.recursion import Recursion
-from icl_nb.shipped.tables import METHODS, cut, score
+from icl_nb.shipped.tables import METHODS, SEEDS, cut, score
 from icl_nb.tasks.linear import LinearTask, feature_scale
 
 STORED, STORED_LINEAR = (Path(__file__).with_name(name) for name in ("real.json", "linear.json"))
@@ -149,7 +149,7 @@ def benchmark_real(tables=CHOICE + REPORT, methods=tuple(METHODS), *, splits: in
 
     Arguments:
         tables: names out of `CHOICE` and `REPORT`.
-        methods: names out of `icl_nb.shipped.tables.METHODS`.
+        methods: names out of `METHODS` and `SEEDS` of `icl_nb.shipped.tables`.
         splits: how many.
         seed: of the splits.
         progress: show a bar.
@@ -163,8 +163,9 @@ def benchmark_real(tables=CHOICE + REPORT, methods=tuple(METHODS), *, splits: in
 
     Source: own.
     """
-    if unknown := [name for name in methods if name not in METHODS]:
-        raise ValueError(f"{unknown[0]!r} is unknown; there are {', '.join(METHODS)}")
+    known = METHODS | SEEDS
+    if unknown := [name for name in methods if name not in known]:
+        raise ValueError(f"{unknown[0]!r} is unknown; there are {', '.join(known)}")
     check_count("splits", splits, 2)
     check_seed(seed)
     rows = []
@@ -265,7 +266,7 @@ def benchmark_linear(n: int, d: int, K: int, noise: float, tasks: int, *, seed: 
 
 
 def main() -> None:
-    rows = benchmark_real(methods=[name for name in METHODS if name != "one size"], progress=True)
+    rows = benchmark_real(methods=[name for name in METHODS | SEEDS if name != "one size"], progress=True)
     for path, found in ((STORED, rows), (STORED_LINEAR, [benchmark_linear(*size) for size in LINEAR])):
         lines = [json.dumps(row) for row in found]
         write_whole(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())

@@ -245,44 +245,20 @@ def _trusted(start: str, steps: int, rate: float, seed: int, batch_size: int, **
     return Recipe("equivariant", model, training, TableTask(curved=0.3, **task), start=start)
 
 
-# Chapter 11: the table of the estimator. It goes on from a clean one of two copies, to long contexts and sharper tasks.
-_TRUSTED = {
-    "trusted-short": _trusted(
-        "copies2-deep-2",
-        2500,
-        4e-3,
-        0,
-        64,
-        n_points=(10, 400),
-        n_features=(2, 24),
-        log_sharpness=(-0.7, 5.0),
-        most=1000,
-    ),
-    "trusted-long": _trusted(
-        "trusted-short",
-        1800,
-        2.5e-3,
-        1,
-        64,
-        n_points=(16, 1000),
-        n_features=(2, 30),
-        n_classes=(2, 10),
-        log_sharpness=(-0.7, 5.0),
-        most=1500,
-    ),
-    "trusted": _trusted(
-        "trusted-long",
-        1200,
-        2e-3,
-        2,
-        96,
-        n_points=(12, 800),
-        n_features=(2, 30),
-        n_classes=(2, 10),
-        log_sharpness=(-0.7, 6.0),
-        most=2000,
-    ),
-}
+def _trusted_family(name: str, start: str, seed: int) -> dict[str, Recipe]:
+    """A clean table of two copies goes on to short contexts, to long ones, and to sharper tasks."""
+    short, long = f"{name}-short", f"{name}-long"
+    few, more = {"n_features": (2, 24)}, {"n_features": (2, 30), "n_classes": (2, 10)}
+    soft, sharp = {"log_sharpness": (-0.7, 5.0)}, {"log_sharpness": (-0.7, 6.0)}
+    return {
+        short: _trusted(start, 2500, 4e-3, seed, 64, n_points=(10, 400), most=1000, **few, **soft),
+        long: _trusted(short, 1800, 2.5e-3, seed + 1, 64, n_points=(16, 1000), most=1500, **more, **soft),
+        name: _trusted(long, 1200, 2e-3, seed + 2, 96, n_points=(12, 800), most=2000, **more, **sharp),
+    }
+
+
+# Chapter 11: the table of the estimator, and another from another start and other tasks.
+_TRUSTED = _trusted_family("trusted", "copies2-deep-2", 0) | _trusted_family("trusted-1", "copies2-deep-1", 10)
 
 
 RECIPES: dict[str, Recipe] = (
