@@ -258,7 +258,7 @@ def _trusted_family(name: str, start: str, seed: int) -> dict[str, Recipe]:
 
 
 # Chapter 11: the table of the estimator, and another from another start and other tasks.
-_TRUSTED = _trusted_family("trusted", "copies2-deep-2", 0) | _trusted_family("trusted-1", "copies2-deep-1", 10)
+_TRUSTED = _trusted_family("trusted", "copies2-deep-2", 0) | _trusted_family("trusted-again", "copies2-deep-1", 10)
 
 
 RECIPES: dict[str, Recipe] = (
