@@ -38,8 +38,8 @@ def execute(path: Path) -> int:
         record_timing=False,
         extra_arguments=["--log-level=ERROR"],  # else each kernel warns that it listens on this machine unencrypted
     )
-    # nbclient would play the front end of a widget, and now and then miss the kernel's reply among its own messages, for
-    # good. What a control shows is not stored.
+    # nbclient would play the front end of a widget, and now and then miss the kernel's reply among its own messages.
+    # Then it waits for good. What a control shows is not stored.
     client.comm_open_handlers["jupyter.widget"] = lambda message: None
     start = time.perf_counter()
     client.execute()
