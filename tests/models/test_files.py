@@ -477,7 +477,8 @@ def test_a_shipped_checkpoint_is_what_it_says(name):
     assert len(curve["off_commutant"]) == (blocks + 1 if getattr(model, "copies", 1) == 1 and not recipe.teacher else 0)
     assert set(about["versions"]) == {"icl-nb", "torch"}
     if recipe.task == LinearTask():
-        assert 0.79 < about["evaluation"]["accuracy"] < 0.9055  # a tied table; the Bayes oracle
+        least = 0.79 if recipe.tied else 0.8  # chapter 7: tied layers do worst of all
+        assert least < about["evaluation"]["accuracy"] < 0.9055  # the Bayes oracle
     if recipe.kind == "ordinary":
         final = [model.off_symmetric(kind).mean().item() for kind in ("scores", "values")]
         assert final == pytest.approx(curve["off_commutant"][-1], abs=1e-4)
