@@ -409,6 +409,7 @@ def test_make_help_lists_every_target():
 def test_machines_run_what_people_run():
     ci = [line for line in text(".ci/run").splitlines() if line.startswith("make")]
     assert ci == [
+        "make lint",
         "make test",
         "make book",
         "make browser",

@@ -20,7 +20,7 @@ LEAST_PROBABILITY = 1e-3
 PIECE = 2**23  # numbers of attention that a prediction holds at once
 
 
-Predictor = Callable[[Tensor, Tensor], Tensor]
+Predictor = Callable[[Tensor, Tensor], Tensor | np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,19 @@ from typing import TypeVar
 from icl_nb.checks import check_count
 
 Name = TypeVar("Name")
+Result = TypeVar("Result")
 
 BACKENDS = ("loky", "dask")
 
 
 def run_all(
-    function: Callable,
+    function: Callable[..., Result],
     jobs: dict[str, tuple],
     *,
     n_jobs: int = 2,
     backend: str = "loky",
     scheduler: str | None = None,
-) -> Iterator[tuple[str, object]]:
+) -> Iterator[tuple[str, Result]]:
     """Call a function with the arguments of each job, and yield names and results as they come.
 
     Each worker has one thread. A worker that is lost costs its job a second try on a cluster. Whoever stops listening,
@@ -70,7 +71,9 @@ def take_shard(names: list[Name], shard: str | None) -> list[Name]:
     return names[int(one) - 1 :: int(of)]
 
 
-def _listen(function: Callable, jobs: dict[str, tuple], n_jobs: int, client) -> Iterator[tuple[str, object]]:
+def _listen(
+    function: Callable[..., Result], jobs: dict[str, tuple], n_jobs: int, client
+) -> Iterator[tuple[str, Result]]:
     import joblib
     from joblib.externals.loky import get_reusable_executor
 
@@ -95,7 +98,7 @@ def _listen(function: Callable, jobs: dict[str, tuple], n_jobs: int, client) -> 
             get_reusable_executor(max_workers=n_jobs).shutdown(wait=finished, kill_workers=not finished)
 
 
-def _call(parent: int, name: str, function: Callable, *given) -> tuple[str, object]:
+def _call(parent: int, name: str, function: Callable[..., Result], *given) -> tuple[str, Result]:
     if os.getpid() != parent:
         import torch
 

@@ -94,6 +94,7 @@ def limits(
         ['above', 'above_se', 'limit', 'limit_se', 'long', 'long_se']
     """
     batch = LinearTask(n_points).sample(n_tasks, seed=seed, n_queries=n_queries, dtype=torch.float64)
+    assert batch.w is not None  # a LinearTask knows its class vectors
     laws = [
         [population_law(w, radial=radial, angular=angular) for radial, angular in ((12, 10), (16, 100))]
         for w in batch.w.numpy()

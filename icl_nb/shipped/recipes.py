@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from typing import Any
 
 import torch
 
@@ -39,7 +40,7 @@ class Recipe:
     kind: str
     model: dict
     training: dict
-    task: LinearTask | MixedTask | TableTask = field(default_factory=LinearTask)
+    task: LinearTask | HeavyTask | MixedTask | TableTask = field(default_factory=LinearTask)
     start: str | None = None
     teacher: str | None = None
     written: dict | None = None
@@ -70,7 +71,7 @@ class Recipe:
         residual, broken = {}, {}
         trial = goal.sample(64, seed=1, n_queries=4)
 
-        def watch(step: int, model: InContextTransformer) -> None:
+        def watch(step: int, model: Any) -> None:  # of the kind that the recipe names
             if step % _CURVE_EVERY:
                 return
             if self.kind == "ordinary":
@@ -150,7 +151,7 @@ def _family(
     *,
     seeds: int = 5,
     symmetry: str | None = None,
-    task: LinearTask = _PLAIN,
+    task: LinearTask | HeavyTask = _PLAIN,
     tied: bool | None = None,
     **model,
 ) -> list[Recipe]:
@@ -235,7 +236,7 @@ _ORDINARY = {
 
 
 # A memory that starts as six steps of gradient descent, written by hand (chapter 5).
-IMITATION = {"steps": 6, "rate": 8.0, "sharp": 10.0}
+IMITATION: dict[str, Any] = {"steps": 6, "rate": 8.0, "sharp": 10.0}
 
 
 def _trusted(start: str, steps: int, rate: float, seed: int, batch_size: int, **task) -> Recipe:

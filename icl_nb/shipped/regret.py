@@ -110,7 +110,7 @@ def benchmark_size(
     probabilities = {name: read(name, batch) for name in READ}
     fits = {C: baseline_predict(batch, "logistic", C=C).reshape(tasks, queries, K) for C in PENALTIES}
     posterior, length = _oracle(batch, sweeps, seed)
-    if length is not None:
+    if posterior is not None and length is not None:
         probabilities["bayes"] = posterior.probs.reshape(tasks, queries, K)
     rows = paired_scores(probabilities | fits, batch, OURS)
     by_penalty = {C: rows.pop(C) for C in PENALTIES}

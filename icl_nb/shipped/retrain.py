@@ -121,7 +121,7 @@ def verify(names: list[str] | None = None, *, folder: str | Path = SHIPPED, prog
         model, stated = load(path), describe(name)["about"]["evaluation"]
         if not _is_there(recipe, path):
             raise ValueError(f"{path} was made from another recipe")
-        if recipe.part == 1:
+        if isinstance(recipe, recipes.Recipe):
             figure, tolerance = "accuracy", 0.01
             report = evaluate(model, recipe.task if isinstance(recipe.task, LinearTask) else LinearTask(), n_tasks=1000)
             here, error = report.accuracy, report.accuracy_se

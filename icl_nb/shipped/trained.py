@@ -62,6 +62,7 @@ def against_the_law(name: str, *, sizes: dict[int, int] | None = None, seed: int
     out = {}
     for n, tasks in (SIZES if sizes is None else sizes).items():
         batch = LinearTask(n, 5, recursion.n_classes).sample(tasks, seed=seed, dtype=torch.float64)
+        assert batch.w is not None  # a LinearTask knows its class vectors
         x, y, w = batch.x.numpy(), batch.context_y.numpy(), batch.w.numpy()
         measured, limit = [], []
         for b in range(tasks):

@@ -7,6 +7,7 @@ selection` those of one table, stored or not. All tables take about ten minutes 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -50,7 +51,7 @@ SETTINGS = {
 
 
 # What is changed about the complete model. "stages" and "second_softmax" go to the training, all else to the model.
-_ABLATIONS = {
+_ABLATIONS: dict[str, dict[str, Any]] = {
     "complete": {},
     "no normalisation": {"normalise": False},
     "no selector: equal weights": {"stages": ("heads", "classifier")},
@@ -63,7 +64,7 @@ _ABLATIONS = {
 
 
 # The settings of the paper's public code, one by one and together. The complete model is that of the ablations.
-_PUBLIC = {
+_PUBLIC: dict[str, dict[str, Any]] = {
     "c from 0.01": {"selector_start": 0.01},
     "the empty set": {"subsets": "with empty"},
     "unit copies": {"unit_copies": True},
@@ -81,7 +82,7 @@ _PUBLIC = {
 
 
 # Table, setting: the task, and keyword arguments of the model. In each row all but the change is alike.
-TABLES = {
+TABLES: dict[str, dict[str, tuple[MarkovTask | SumTask, dict[str, Any]]]] = {
     "selection": {
         name: (task, {"n_states": task.n_states, "degree": degree}) for name, (task, degree) in SETTINGS.items()
     },
@@ -95,10 +96,14 @@ TABLES = {
 }
 
 
-CHANGES = {"selection": {"joint": {}, "staged": {}}, "ablations": _ABLATIONS, "public code": _PUBLIC}
+CHANGES: dict[str, dict[str, dict[str, Any]]] = {
+    "selection": {"joint": {}, "staged": {}},
+    "ablations": _ABLATIONS,
+    "public code": _PUBLIC,
+}
 
 
-def vary(table: str, setting: str, change: str, seed: int = 0, **sizes) -> dict:
+def vary(table: str, setting: str, change: str, seed: int = 0, **sizes: int) -> dict:
     r"""Train one short run, and say what came of it.
 
     .. math:: \text{excess} = E \sum_e \mu(e \mid z) \bigl( \log \hat\mu(e \mid z) - \log y_e \bigr)
