@@ -12,7 +12,7 @@ Scalars may depend on the length of the context, :math:`s(n) = s + s' \log(n / 6
 table (`Recursion.at_length`). Where there are none, one table serves every length.
 
 With a memory each point and label has m copies, :math:`x_i^1, \dots, x_i^m`, all but the first 0 in the beginning, and
-each scalar is an m x m matrix that mixes them (`memory_step`).
+each scalar is an m x m matrix that mixes them (`memory_step`, below all the rest).
 
 Letters: B tasks, n context points, q queries, N = n + q, d features, K classes, L layers, H heads, m copies.
 """
@@ -62,38 +62,6 @@ def step(layer, x, u, n, rows=slice(None)):
     return x + (gamma * A).sum(1) @ context_x, u + (delta * A).sum(1) @ context_u, A
 
 
-def memory_step(layer, x, u, n, rows=slice(None)):
-    r"""One layer of a recursion with memory: points `(B, N, m, d)`, labels `(B, N, m, K)`, scalars `(H, m, m)`.
-
-    .. math:: A_{ij} &= \mathrm{softmax}_j \sum_{ab} \big( \alpha_{ab} \langle x_i^a, x_j^b \rangle
-            + \beta_{ab} \langle u_i^a, u_j^b \rangle \big) \\
-        x_i^a &\leftarrow x_i^a + \sum_b \gamma_{ab} \sum_j A_{ij} x_j^b, \qquad
-        u_i^a \leftarrow u_i^a + \sum_b \delta_{ab} \sum_j A_{ij} u_j^b
-
-    Returns:
-        x, u, and the attention A, `(B, H, N, n)`.
-
-    Example:
-        >>> table = Recursion({"alpha": [[[[0]]]], "beta": 0, "gamma": -1, "delta": 0}).table
-        >>> x, u, A = memory_step(table[0], np.array([[[[1.0]], [[3.0]], [[7.0]]]]), np.zeros((1, 3, 1, 2)), n=2)
-        >>> x.ravel().tolist()  # with one copy it is `step`
-        [-1.0, 1.0, 5.0]
-    """
-    context = {"alpha": x[:, :n], "beta": u[:, :n]}
-    x, u = x[:, rows], u[:, rows]
-
-    def score(name, blocks):  # t a task, h a head, i and j points, a and b copies, k a feature or a class
-        return np.einsum("hab,tiak,tjbk->thij", layer[name], blocks, context[name], optimize=True)
-
-    def move(name, blocks):
-        return np.einsum("hab,thij,tjbk->tiak", layer[name], A, blocks, optimize=True)
-
-    scores = score("alpha", x) + score("beta", u)
-    A = np.exp(scores - scores.max(-1, keepdims=True))
-    A /= A.sum(-1, keepdims=True)
-    return x + move("gamma", context["alpha"]), u + move("delta", context["beta"]), A
-
-
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """All that moves: x `(L + 1, B, N, d)` and u `(L + 1, B, N, K)` before and after each layer, and the attention
@@ -139,22 +107,6 @@ class Recursion:
     dropped: np.ndarray | None = None
     slopes: Any = None
 
-    def __post_init__(self):
-        object.__setattr__(self, "table", _as_table(self.table))
-        if self.slopes is not None:
-            object.__setattr__(self, "slopes", _as_table(self.slopes, self.table.alpha.shape))
-        scale, m = np.asarray(self.scale, dtype=float), self.copies
-        if scale.shape not in ((), (m,)):
-            raise ValueError(f"scale has shape {scale.shape}; it must be one number, or one for each of {m} copies")
-        if m > 1 and not scale.ndim:
-            scale = scale * np.eye(m)[0]
-        object.__setattr__(self, "scale", scale if m > 1 else scale.item())
-        if isinstance(self.n_classes, bool) or not isinstance(self.n_classes, Integral) or self.n_classes < 2:
-            raise ValueError(f"n_classes={self.n_classes!r}; it must be a whole number of at least 2")
-        object.__setattr__(self, "n_classes", int(self.n_classes))
-        if not np.isfinite(self.scale).all():
-            raise ValueError(f"scale={self.scale!r}; it must be finite")
-
     def __call__(self, x, y) -> np.ndarray:
         """Logits of the queries.
 
@@ -192,6 +144,33 @@ class Recursion:
                 x, u = parts[0] if len(parts) == 1 else map(partial(np.concatenate, axis=1), zip(*parts, strict=True))
         return u
 
+    def trajectory(self, x, y) -> Trajectory:
+        """The same, with all that moves on the way; arguments as in a call."""
+        x, u, n = self.embed(x, y)
+        xs, us, attentions = [x], [u], []
+        for layer in self.at_length(n).table:
+            x, u, A = self.step(layer, x, u, n)
+            xs.append(x), us.append(u), attentions.append(A)
+        return Trajectory(np.stack(xs), np.stack(us), np.stack(attentions))
+
+    def embed(self, x, y) -> tuple[np.ndarray, np.ndarray, int]:
+        """Points `(B, N, d)` and centred labels `(B, N, K)` as they enter the first layer, and n."""
+        x, y = _checked_prompt(x, y, self.n_classes)
+        u = np.zeros((*x.shape[:2], self.n_classes))
+        u[:, : y.shape[1]] = np.where(y[..., None] >= 0, np.eye(self.n_classes)[y] - 1 / self.n_classes, 0)
+        if self.has_memory:
+            x, u = (_first_copy(part, self.copies) for part in (x, u))
+        return x, u, y.shape[1]
+
+    @property
+    def step(self):
+        """One layer, as a function: `step`, or `memory_step` where the scalars are matrices."""
+        return memory_step if self.has_memory else step
+
+    def read_out(self, u) -> np.ndarray:
+        """Logits `(*, K)` of final labels: a scale times u `(*, K)`, summed over the copies where u is `(*, m, K)`."""
+        return _read_copies(u, self.scale) if self.has_memory else self.scale * u
+
     def at_length(self, n: float) -> "Recursion":
         r"""The recursion for contexts of n points, without slopes: itself where it has none.
 
@@ -215,36 +194,30 @@ class Recursion:
         return replace(self, table=table, slopes=None)
 
     @property
-    def copies(self) -> int:
-        """m; 1 where there is no memory."""
-        return self.table.alpha.shape[-1] if self.table.alpha.ndim == 4 else 1
+    def has_memory(self) -> bool:
+        """Whether the scalars are matrices, be they of one copy."""
+        return self.table.alpha.ndim == 4
 
     @property
-    def step(self):
-        """One layer, as a function: `step`, or `memory_step` where the scalars are matrices."""
-        return memory_step if self.table.alpha.ndim == 4 else step
+    def copies(self) -> int:
+        """m; 1 where there is no memory."""
+        return self.table.alpha.shape[-1] if self.has_memory else 1
 
-    def read_out(self, u) -> np.ndarray:
-        """Logits `(*, K)` of final labels: a scale times u `(*, K)`, summed over the copies where u is `(*, m, K)`."""
-        return np.tensordot(u, self.scale, (-2, 0)) if self.table.alpha.ndim == 4 else self.scale * u
-
-    def trajectory(self, x, y) -> Trajectory:
-        """The same, with all that moves on the way; arguments as in a call."""
-        x, u, n = self.embed(x, y)
-        xs, us, attentions = [x], [u], []
-        for layer in self.at_length(n).table:
-            x, u, A = self.step(layer, x, u, n)
-            xs.append(x), us.append(u), attentions.append(A)
-        return Trajectory(np.stack(xs), np.stack(us), np.stack(attentions))
-
-    def embed(self, x, y) -> tuple[np.ndarray, np.ndarray, int]:
-        """Points `(B, N, d)` and centred labels `(B, N, K)` as they enter the first layer, and n."""
-        x, y = _checked_prompt(x, y, self.n_classes)
-        u = np.zeros((*x.shape[:2], self.n_classes))
-        u[:, : y.shape[1]] = np.where(y[..., None] >= 0, np.eye(self.n_classes)[y] - 1 / self.n_classes, 0)
-        if self.table.alpha.ndim == 4:  # the first copy is filled
-            x, u = (part[:, :, None] * np.eye(self.copies)[0][:, None] for part in (x, u))
-        return x, u, y.shape[1]
+    def __post_init__(self):
+        object.__setattr__(self, "table", _as_table(self.table))
+        if self.slopes is not None:
+            object.__setattr__(self, "slopes", _as_table(self.slopes, self.table.alpha.shape))
+        scale, m = np.asarray(self.scale, dtype=float), self.copies
+        if scale.shape not in ((), (m,)):
+            raise ValueError(f"scale has shape {scale.shape}; it must be one number, or one for each of {m} copies")
+        if self.has_memory and not scale.ndim:
+            scale = scale * np.eye(m)[0]
+        object.__setattr__(self, "scale", scale if self.has_memory else scale.item())
+        if isinstance(self.n_classes, bool) or not isinstance(self.n_classes, Integral) or self.n_classes < 2:
+            raise ValueError(f"n_classes={self.n_classes!r}; it must be a whole number of at least 2")
+        object.__setattr__(self, "n_classes", int(self.n_classes))
+        if not np.isfinite(self.scale).all():
+            raise ValueError(f"scale={self.scale!r}; it must be finite")
 
     @classmethod
     def from_model(cls, model) -> "Recursion":
@@ -341,7 +314,7 @@ class Recursion:
         return f"Recursion({depth} layers, {heads} head{plural}{memory}, K={self.n_classes}, scale {scale}{share})"
 
     def __str__(self) -> str:
-        m, memory = self.copies, self.table.alpha.ndim == 4
+        m = self.copies
         lines = ["layer head" + "".join(f"{name:>{8 * m}}" for name in SCALARS)]
         for index in np.ndindex(self.table.shape):
             row = self.table[index]
@@ -349,12 +322,54 @@ class Recursion:
             for a, numbers in enumerate(matrices):
                 start = "{:5d}{:5d}".format(*(number + 1 for number in index)) if a == 0 else 10 * " "
                 lines.append(start + "".join(f"{value:8.3f}" for value in numbers))
-            if memory:
+            if self.has_memory:
                 lines.append("")
         text = "\n".join(lines).rstrip()
         if self.slopes is None:
             return text
         return f"{text}\n\nand times log(n / {LENGTH}) / 2\n{replace(self, table=self.slopes, slopes=None)}"
+
+
+def memory_step(layer, x, u, n, rows=slice(None)):
+    r"""One layer of a recursion with memory: points `(B, N, m, d)`, labels `(B, N, m, K)`, scalars `(H, m, m)`.
+
+    .. math:: A_{ij} &= \mathrm{softmax}_j \sum_{ab} \big( \alpha_{ab} \langle x_i^a, x_j^b \rangle
+            + \beta_{ab} \langle u_i^a, u_j^b \rangle \big) \\
+        x_i^a &\leftarrow x_i^a + \sum_b \gamma_{ab} \sum_j A_{ij} x_j^b, \qquad
+        u_i^a \leftarrow u_i^a + \sum_b \delta_{ab} \sum_j A_{ij} u_j^b
+
+    Returns:
+        x, u, and the attention A, `(B, H, N, n)`.
+
+    Example:
+        >>> table = Recursion({"alpha": [[[[0]]]], "beta": 0, "gamma": -1, "delta": 0}).table
+        >>> x, u, A = memory_step(table[0], np.array([[[[1.0]], [[3.0]], [[7.0]]]]), np.zeros((1, 3, 1, 2)), n=2)
+        >>> x.ravel().tolist()  # with one copy it is `step`
+        [-1.0, 1.0, 5.0]
+    """
+    context = {"alpha": x[:, :n], "beta": u[:, :n]}
+    x, u = x[:, rows], u[:, rows]
+
+    def score(name, blocks):  # t a task, h a head, i and j points, a and b copies, k a feature or a class
+        return np.einsum("hab,tiak,tjbk->thij", layer[name], blocks, context[name], optimize=True)
+
+    def move(name, blocks):
+        return np.einsum("hab,thij,tjbk->tiak", layer[name], A, blocks, optimize=True)
+
+    scores = score("alpha", x) + score("beta", u)
+    A = np.exp(scores - scores.max(-1, keepdims=True))
+    A /= A.sum(-1, keepdims=True)
+    return x + move("gamma", context["alpha"]), u + move("delta", context["beta"]), A
+
+
+def _first_copy(part, m):
+    """Points or labels `(B, N, k)` as the first of m copies, all others 0: `(B, N, m, k)`."""
+    return part[:, :, None] * np.eye(m)[0][:, None]
+
+
+def _read_copies(u, scale):
+    """Logits `(*, K)` of final labels `(*, m, K)`: each copy has its own scale, `(m,)`."""
+    return np.tensordot(u, scale, (-2, 0))
 
 
 def _read_scalars(weights, d, m):

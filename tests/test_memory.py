@@ -123,6 +123,10 @@ def test_one_copy_is_no_memory():
     moved = memory_step(matrices.table[0], x[:, :, None], u[:, :, None], 5)
     for ours, theirs in zip(moved, step(plain.table[0], x, u, 5), strict=True):
         assert np.abs(np.squeeze(ours) - np.squeeze(theirs)).max() <= EXACT
+    labels = np.array([[0, 1, -1, 3, 2]] * 2)
+    one, another = plain.trajectory(x, labels), matrices.trajectory(x, labels)
+    assert another.u.shape == (2, 2, 6, 1, 4) and np.abs(one.u - another.u[:, :, :, 0]).max() <= EXACT
+    assert np.abs(plain(x, labels) - matrices(x, labels)).max() <= EXACT
 
 
 def test_idle_copies_change_nothing():
