@@ -311,7 +311,8 @@ def explain_answer(
         r2["linear attention, all copies"][level] = linear_r2(move, attention)
         fits = []
         for temperature in (0.5, 1, 2, 4, 8):
-            guess = softmax(temperature * answer[level, :, :n], -1) * labelled[..., None]
+            # Centred, as the given label is: a residual of theirs sums to 0, as every move of the answer does.
+            guess = (softmax(temperature * answer[level, :, :n], -1) - 1 / batch.n_classes) * labelled[..., None]
             fits.append(linear_r2(move, [now @ (then.mT @ value) for now, then in seen for value in (given, guess)]))
         r2["gradient, all copies"][level] = max(fits)
     motion = (moves[:, half:] ** 2).sum((1, 2, 3))

@@ -2,13 +2,16 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 from icl_nb.evaluation.baselines import descent_path, logistic_predict, newton_path
 from icl_nb.symmetry import permute_batch
+from icl_nb.tasks.batch import Batch
 from icl_nb.tasks.linear import LinearTask
 
 
@@ -109,3 +112,15 @@ def test_descent_is_equivariant():
 def test_arguments_are_checked(call, message):
     with pytest.raises(ValueError, match=message):
         call(sample())
+
+
+def test_the_line_search_finds_the_fit_where_full_steps_do_not():
+    """A context of sizes from 1/100 to 100 and labels by lot: Newton's own steps from 0 go too far and stay there."""
+    random = np.random.default_rng(50)
+    x = random.normal(size=(1, 15, 2)) * np.exp(2 * random.normal(size=(1, 15, 1)))
+    batch = Batch(torch.tensor(x), torch.tensor(random.integers(0, 3, (1, 15))), None, 3, 3)
+    fit = LogisticRegression(C=10.0, fit_intercept=False, tol=1e-8, max_iter=10_000)
+    exact = torch.tensor(fit.fit(x[0, :12], batch.context_y[0].numpy()).predict_proba(x[0, 12:]))
+    torch.testing.assert_close(logistic_predict(batch, 10.0)[0], exact, rtol=0, atol=1e-5)
+    undamped = newton_path(batch, 40, 10.0)[-1, 0].softmax(-1)
+    assert (undamped - exact).abs().max() > 0.1

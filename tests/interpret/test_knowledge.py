@@ -1,5 +1,7 @@
 """What a memory does: bases, what the copies keep, and which algorithm explains the answer."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -204,3 +206,24 @@ def test_refusals():
     for target, parts in (((4, 2), []), ((4, 2), [np.zeros((4, 3))]), ((1, 2), [np.zeros((1, 2))])):
         with pytest.raises(ValueError, match="two tasks"):
             linear_r2(np.zeros(target), parts)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1, 2, 4, 8])
+def test_gradient_descent_is_recognised_at_each_temperature(temperature):
+    """An answer that moves by residuals whose softmax has this temperature, with labels that are random by then."""
+    batch, rng = draw(n_tasks=20, n=12), np.random.default_rng(0)
+    x, n = batch.x.numpy(), 12
+    u = np.zeros((3, *x.shape[:2], 3))
+    u[0, :, :n] = np.eye(3)[batch.context_y] - 1 / 3
+    u[1:, :, :n] = 2 * rng.normal(size=(len(x), n, 3))  # the beliefs about the context that the second layer reads
+    guess = np.exp(temperature * u[1, :, :n])
+    residual = u[0, :, :n] + 1 / 3 - guess / guess.sum(-1, keepdims=True)
+    u[2, :, n:] = 0.3 * x[:, n:] @ x[:, :n].mT @ residual
+    planted = SimpleNamespace(
+        table=SimpleNamespace(alpha=np.zeros((2, 1))),
+        scale=1.0,
+        trajectory=lambda *prompt: SimpleNamespace(x=np.stack([x] * 3), u=u),
+    )
+    with np.errstate(invalid="ignore"):  # the first layer moves nothing
+        r2, _ = explain_answer(planted, batch, {})
+    assert r2["gradient, all copies"][1] > 1 - 1e-9 and r2["linear attention, all copies"][1] < 0.9
