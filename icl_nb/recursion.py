@@ -258,7 +258,7 @@ class Recursion:
 
     def __setstate__(self, state: dict) -> None:
         """NumPy gives every array back writeable; the table stays what it was, for a fitted estimator rests on it."""
-        self.__dict__.update({"slopes": None} | state)  # a pickle of before there were slopes has none
+        self.__dict__.update(state)
         for part in (self.table, self.slopes):
             if part is not None:
                 part.flags.writeable = False
@@ -272,7 +272,7 @@ class Recursion:
         if unknown := set(scalars) - set(SCALARS):
             raise ValueError(f"there is no {', '.join(sorted(unknown))} in the table; it has {', '.join(SCALARS)}")
         shape = self.table.alpha.shape  # of the old ones, so that four numbers are enough for a table
-        new = {name: np.broadcast_to(np.asarray(value, dtype=float), shape) for name, value in scalars.items()}
+        new = {name: np.broadcast_to(value, shape) for name, value in scalars.items()}
         slopes = self.slopes
         if slopes is not None:  # what is replaced is the same at every length
             slopes = {name: 0 * slopes[name] if name in new else slopes[name] for name in SCALARS}

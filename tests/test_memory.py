@@ -115,6 +115,13 @@ def test_one_scale_is_that_of_the_first_copy():
     assert np.abs(logits - all_alike(batch.x, batch.context_y)).max() > 1e-3
 
 
+def test_labels_of_any_shape_are_read_out():
+    recursion, u = Recursion.from_model(build(3)), np.random.default_rng(0).normal(size=(2, 5, 3, 3))
+    whole = recursion.read_out(u)
+    np.testing.assert_allclose(whole, np.einsum("a,bnak->bnk", recursion.scale, u), atol=EXACT)
+    assert np.abs(recursion.read_out(u[1, 4]) - whole[1, 4]).max() <= EXACT
+
+
 def test_one_copy_is_no_memory():
     rng = np.random.default_rng(0)
     x, u, scalars = rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 6, 4)), rng.normal(size=(4, 1, 2))

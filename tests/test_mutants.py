@@ -32,6 +32,8 @@ def test_a_new_survivor_and_one_that_is_gone_are_named():
     accepted = [{"reason": "it does nothing", "mutants": [{"function": "f", "change": "- a\n+ b"}]}]
     same = {"killed": [{}, {}], "survived": [{"function": "f", "change": "- a\n+ b"}]}
     assert mutants.compare("x.py", same, accepted) == []
+    assert mutants.compare("x.py", {"timeout": same["survived"]}, accepted) == []  # slow, or never ending
+    assert mutants.compare("x.py", {"timeout": [{"function": "g", "change": "- c\n+ d"}]}, []) == []
     other = {"no tests": [{"function": "g", "change": "- c\n+ d"}]}
     assert [line.split("\n")[0] for line in mutants.compare("x.py", other, accepted)] == [
         "x.py: nobody notices, in g:",
