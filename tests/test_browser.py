@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from icl_nb.figures import Explorer
-from icl_nb.figures.explorer import module
+from icl_nb.figures.live import module
 from icl_nb.recursion import Recursion
 from tools import browser as look
 from tools import slim, text

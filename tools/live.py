@@ -2,15 +2,16 @@
 
     python tools/live.py book/index.ipynb
 
-A picture carries its module as text, so that each change of `explorer.js` changes the stored output of its cell.
+A picture carries its module as text, so that each change in `icl_nb/figures/js` changes the stored output of its cell.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import nbformat
 
-from icl_nb.figures.explorer import module
+from icl_nb.figures.live import module
 
 BEGIN, END = '<script type="text/plain">', "</script>"
 
@@ -24,7 +25,8 @@ def renew(html: str) -> str:
     head, begin, rest = html.partition(BEGIN)
     if not begin or "icl-explorer" not in head:
         return html
-    return head + begin + module() + END + rest.partition(END)[2]
+    kind = re.search(r'<script type="application/json">\{"kind":"(\w+)"', head)
+    return head + begin + module(kind.group(1)) + END + rest.partition(END)[2]
 
 
 def main() -> None:

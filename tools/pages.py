@@ -67,7 +67,10 @@ PAGES = {
             )
         ],
     ),
-    "figures": ("Figures", ["figures.style", "figures.part_one", "figures.player", "figures.explorer"]),
+    "figures": (
+        "Figures",
+        ["figures.style", "figures.part_one", "figures.player", "figures.live", "figures.explorer", "figures.pictures"],
+    ),
     "exercises": ("Answers to exercises", ["exercises"]),
 }
 

@@ -1,18 +1,15 @@
 """Pictures of the plane that the reader moves: they compute in the page, without a kernel.
 
-The mathematics is `Recursion`, written again in JavaScript (`explorer.js`, beside this file); a test holds the two
-against each other in a browser.
+The mathematics is `Recursion`, written again in JavaScript (`js/recursion.js`); a test holds the two against each other
+in a browser.
 """
 
-import json
-import re
-from functools import cache
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
+from icl_nb.figures.live import Fixed, Live
 from icl_nb.figures.style import CLASSES
 from icl_nb.recursion import SCALARS, Recursion
 
@@ -22,20 +19,8 @@ MOST_POINTS = 60
 _SHAPES = ("M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z", "M-4.5,-4.5h9v9h-9z", "M0,-6L5.5,4.5H-5.5z")
 _STAR = "M0,-11L3,-3.6L10.5,-3.4L4.6,1.4L6.5,8.9L0,4.6L-6.5,8.9L-4.6,1.4L-10.5,-3.4L-3,-3.6z"
 
-# The picture, the numbers, the module as text, and what puts them together: no request, no id, and no other script.
-_PAGE = """\
-<div class="icl-explorer">STILL<noscript><p>Moving it needs JavaScript.</p></noscript></div>
-<script type="application/json">DATA</script>
-<script type="text/plain">MODULE</script>
-<script>(() => {
-const module = document.currentScript.previousElementSibling, data = module.previousElementSibling;
-const address = URL.createObjectURL(new Blob([module.textContent], {type: "text/javascript"}));
-import(address).then(({run}) => run(data.previousElementSibling, JSON.parse(data.textContent)));
-})();</script>
-"""
 
-
-class Explorer:
+class Explorer(Live):
     r"""A task of the plane to play with: drag its points, and see at once what a table of the recursion makes of them.
 
     In a page it needs no kernel. Where one runs, it is a widget: `explorer.widget.state` holds what the reader did, and
@@ -87,13 +72,13 @@ class Explorer:
         truth = np.zeros((n_classes, 2)) if truth is None else np.asarray(truth, dtype=float)
         if truth.shape != (n_classes, 2):
             raise ValueError(f"truth has shape {truth.shape}; it must be ({n_classes}, 2)")
-        self.kind, self.n_classes, self.tables, self.alt = kind, n_classes, tables, alt
+        self.n_classes, self.tables, self.alt = n_classes, tables, alt
         points = np.clip(x, -2.9, 2.9).round(2) + 0.0
         depth = len(next(iter(tables.values())).table) if tables else 1
         factors = [[1.0] * 4] * 3
         if kind == "head":
             factors = [[round(float(tables[name].table[scalar][0, 0]), 2) for scalar in SCALARS] for name in tables] * 3
-        self.state: dict[str, Any] = {
+        state: dict[str, Any] = {
             "table": next(iter(tables), ""),
             "classes": n_classes,
             "layer": depth,
@@ -105,38 +90,16 @@ class Explorer:
             "y": y.tolist(),
             "truth": truth.round(3).tolist(),
         }
+        super().__init__(kind, state, {}, "", f"{len(y)} points")
 
     @property
     def data(self) -> dict:
         """All that the page is given: the kind, the tables with six decimals, and the state to start from."""
         tables = {}
         for name, table in self.tables.items():
-            scalars = {scalar: _Fixed(table.table[scalar]) for scalar in SCALARS}
-            tables[name] = {"n_classes": self.n_classes, "scale": _Fixed(table.scale), "table": scalars}
+            scalars = {scalar: Fixed(table.table[scalar]) for scalar in SCALARS}
+            tables[name] = {"n_classes": self.n_classes, "scale": Fixed(table.scale), "table": scalars}
         return {"kind": self.kind, "state": self.state, "tables": tables}
-
-    def to_html(self) -> str:
-        """The picture as HTML that stands by itself: it is still where there is no JavaScript."""
-        fields = {
-            "STILL": self._still(),
-            "DATA": _dumps(self.data),
-            "MODULE": module(),
-        }
-        return re.sub(r"\b(?:STILL|DATA|MODULE)\b", lambda found: fields[found.group()], _PAGE)
-
-    @property
-    def widget(self):
-        """The same as a widget, made when it is first asked for; `state` and `tables` are linked both ways."""
-        if not hasattr(self, "_widget"):
-            self._widget = _widget_class()(**json.loads(_dumps(self.data)))
-        return self._widget
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        bundle = {"text/plain": repr(self), "text/html": self.to_html()}
-        if not _in_kernel():
-            return bundle
-        data, metadata = self.widget._repr_mimebundle_()
-        return {**data, **bundle}, metadata
 
     def __repr__(self) -> str:
         tables = f", tables: {', '.join(self.tables)}" if self.tables else ""
@@ -173,52 +136,3 @@ class Explorer:
             '<path d="M5,5h290v290h-290zM150,5v290M5,150h290" fill="none" stroke="currentColor" opacity="0.3"/>'
             f"{''.join(marks)}{''.join(bars)}</svg>"
         )
-
-
-class _Fixed(list):
-    """Numbers of one array, which are written with six decimals."""
-
-    def __init__(self, values):
-        super().__init__(np.asarray(values, dtype=float).tolist() if np.ndim(values) else [float(values)])
-
-
-def _dumps(data) -> str:
-    """JSON without blanks, in which no text can end the script around it."""
-
-    def write(value) -> str:
-        if isinstance(value, dict):
-            return "{" + ",".join(f"{json.dumps(key)}:{write(part)}" for key, part in value.items()) + "}"
-        if isinstance(value, _Fixed):
-            return fixed(list(value))
-        return json.dumps(value, separators=(",", ":"))
-
-    def fixed(value) -> str:
-        return f"[{','.join(map(fixed, value))}]" if isinstance(value, list) else f"{value:.6f}"
-
-    return write(data).replace("<", "\\u003c")
-
-
-@cache
-def module() -> str:
-    """The JavaScript of the explorer, as text."""
-    return files("icl_nb.figures").joinpath("explorer.js").read_text(encoding="utf-8")
-
-
-@cache
-def _widget_class():
-    import anywidget
-    import traitlets
-
-    class ExplorerWidget(anywidget.AnyWidget):
-        _esm = module()
-        kind = traitlets.Unicode("recursion").tag(sync=True)
-        tables = traitlets.Dict().tag(sync=True)
-        state = traitlets.Dict().tag(sync=True)
-
-    return ExplorerWidget
-
-
-def _in_kernel() -> bool:
-    from IPython import get_ipython
-
-    return getattr(get_ipython(), "kernel", None) is not None

@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from icl_nb.figures import Explorer
-from icl_nb.figures.explorer import module
+from icl_nb.figures.live import module
 from icl_nb.recursion import Recursion
 from tools.execute import tidy
 from tools.live import renew

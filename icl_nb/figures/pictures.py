@@ -1,0 +1,111 @@
+"""Live pictures of single ideas: each function gives one, with its knobs set to the start that a chapter wants.
+
+What they compute in the page is what `icl_nb.interpret.separation` and `icl_nb.recursion` compute; tests hold the two
+against each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from icl_nb.figures.live import Fixed, Live
+from icl_nb.figures.style import CLASSES, CORNERS
+from icl_nb.recursion import SCALARS
+
+
+def tilt(noise: ArrayLike, query: ArrayLike = (1.2, 0.5), *, alpha: float = 0.7, alt: str) -> Live:
+    r"""One query and a cloud (chapter 6): points sized by their attention, their mean, and the mean's limit.
+
+    Class k of three has the points :math:`r v_k + g_j` with j mod 3 = k, r from 0 on, so that with r = 0 there is one
+    cloud; weights are :math:`e^{\alpha \langle x_*, x_j \rangle + \beta \langle u_*, u_j \rangle}`.
+
+    Arguments:
+        noise: the :math:`g_j`, standard normal, `(n, 2)`, n >= 60; kept with two decimals. The reader may ask for a
+            tenth of them.
+        query: `(2,)`
+        alpha: where that knob stands at first; beta and r start at 0.
+        alt: what the still picture shows.
+
+    Raises:
+        ValueError: noise is not `(n, 2)`, finite, with n >= 60, or the query not `(2,)` and within -4 and 4.
+
+    Example:
+        >>> tilt(np.random.default_rng(0).normal(size=(420, 2)), alt="A cloud.")
+        Live(tilt, 420 points)
+    """
+    noise, query = np.asarray(noise, float), np.asarray(query, float)
+    if noise.ndim != 2 or noise.shape[1] != 2 or len(noise) < 60 or not np.isfinite(noise).all():
+        raise ValueError(f"noise has shape {noise.shape}; it must be (n, 2), finite, n >= 60")
+    if query.shape != (2,) or not (abs(query) <= 4).all():
+        raise ValueError(f"query={query}; it must be two numbers within -4 and 4")
+    few = 3 * (len(noise) // 30)
+    state = {"query": query.tolist(), "own": -1, "alpha": alpha, "beta": 0, "apart": 0, "n": few}
+    given = {"noise": Fixed(noise, 2), "counts": [few, len(noise)]}
+    weights = np.exp(alpha * noise[:few] @ query)
+    sizes = np.clip(3 * np.sqrt(few * weights / weights.sum()), 1, 16)
+    mean = weights @ noise[:few] / weights.sum()
+    marks = "".join(_disc(point, size, "currentColor", 0.6) for point, size in zip(noise[:few], sizes, strict=True))
+    (x, y), (a, b) = (150 + 33 * part * [1, -1] for part in (mean, alpha * query))
+    marks += f'<path d="M{x - 7:.1f},{y - 7:.1f}l14,14m-14,0l14,-14" stroke="currentColor" stroke-width="3"/>'
+    marks += f'<circle cx="{a:.1f}" cy="{b:.1f}" r="7" fill="none" stroke="currentColor" stroke-width="1.5"/>'
+    return Live("tilt", state, given, _svg(marks, alt, 300), f"{len(noise)} points")
+
+
+def drift(
+    noise: ArrayLike, shuffled: ArrayLike, regimes: Mapping[str, Sequence[float]], *, depth: int = 12, alt: str
+) -> Live:
+    r"""Three classes drift apart (chapter 6): the same head in each layer, beside the closed recursion.
+
+    Point j is of class j mod 3 and starts at :math:`r v_k + s g_j`, the :math:`g_j` of a class taken about their mean;
+    the knobs are r, s and the four scalars.
+
+    Arguments:
+        noise: the :math:`g_j`, `(n, 2)`, as many for each class; kept with four decimals.
+        shuffled: other labels in 0..2, `(n,)`, as many of each, for the negative control.
+        regimes: settings of alpha, beta, gamma and delta by name; the picture starts with the first.
+        depth: layers.
+        alt: what the still picture shows.
+
+    Raises:
+        ValueError: the shapes do not fit each other, or classes are of unequal size.
+
+    Example:
+        >>> noise, y = np.random.default_rng(0).normal(size=(45, 2)), np.repeat(np.arange(3), 15)
+        >>> drift(noise, y, {"growth": (0.3, 0.5, 0.25, 0.1)}, alt="Three classes.")
+        Live(drift, 45 points, 12 layers)
+    """
+    noise, shuffled = np.asarray(noise, float), np.asarray(shuffled)
+    n = len(noise)
+    if noise.shape != (n, 2) or not np.isfinite(noise).all() or shuffled.shape != (n,) or n % 3 or not n:
+        raise ValueError(f"noise {noise.shape}, shuffled {shuffled.shape}: they must be (n, 2) and (n,), n in threes")
+    if sorted(shuffled.tolist()) != np.repeat(np.arange(3), n // 3).tolist():
+        raise ValueError("shuffled must hold each of 0, 1 and 2 equally often")
+    if not regimes or any(len(values) != len(SCALARS) for values in regimes.values()):
+        raise ValueError(f"regimes must give {', '.join(SCALARS)}, by name")
+    first = next(iter(regimes))
+    state = {"regime": first, "labels": "true", "radius": 0.6, "spread": 0.3, "at": 0}
+    state |= dict(zip(SCALARS, regimes[first], strict=True))
+    given = {
+        "noise": Fixed(noise, 4),
+        "shuffled": shuffled.tolist(),
+        "regimes": {name: list(values) for name, values in regimes.items()},
+        "depth": depth,
+    }
+    noise = noise - np.tile([noise[k::3].mean(0) for k in range(3)], (n // 3, 1))
+    points = 0.6 * np.sqrt(2 / 3) * CORNERS[np.arange(n) % 3] + 0.3 * noise
+    marks = "".join(_disc(1.8 * point, 5, CLASSES[j % 3]) for j, point in enumerate(points))
+    return Live("drift", state, given, _svg(marks, alt, 300), f"{n} points, {depth} layers")
+
+
+def _disc(point, size: float, colour: str, opacity: float = 1) -> str:
+    x, y = 150 + 33 * point[0], 150 - 33 * point[1]
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:.1f}" fill="{colour}" opacity="{opacity}"/>'
+
+
+def _svg(marks: str, alt: str, width: int, height: int = 300) -> str:
+    return (
+        f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {width} {height}" '
+        f'style="width:100%;max-width:{width}px;height:auto;display:block;color:inherit">{marks}</svg>'
+    )

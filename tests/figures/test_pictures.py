@@ -1,0 +1,71 @@
+"""Live pictures of single ideas as Python gives them to a page; tests/test_live.py asks a browser what they do there."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from icl_nb.figures import pictures
+from icl_nb.figures.live import PARTS, Live, module
+from tools.live import renew
+
+NOISE, LABELS = np.random.default_rng(0).normal(size=(60, 2)), np.repeat(np.arange(3), 20)
+REGIMES = {"growth": (0.3, 0.5, 0.25, 0.1)}
+MADE = {
+    "tilt": lambda **wrong: pictures.tilt(**{"noise": NOISE, "alt": "A <cloud>."} | wrong),
+    "drift": lambda **wrong: pictures.drift(
+        **{"noise": NOISE, "shuffled": LABELS, "regimes": REGIMES, "alt": "A <cloud>."} | wrong
+    ),
+}
+
+
+def data(html: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL).group(1))
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_page_is_the_same_each_time_and_alone(name):
+    html = MADE[name]().to_html()
+    assert html == MADE[name]().to_html()
+    without = html.replace(module(name), "").replace('"http://www.w3.org/2000/svg"', "")
+    assert not re.search(r"https?:|src=|href=|url\(|@import|fetch\(|\bid=", without)
+    assert html.count("<script") == html.count("</script>") == 3
+    assert 'aria-label="A &lt;cloud&gt;."' in html and data(html)["kind"] == name
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_an_old_module_is_seen(name):
+    html = MADE[name]().to_html()
+    assert renew(html) == html
+    assert renew(html.replace("makeCore", "makeKernel")) == html
+
+
+def test_a_picture_carries_no_more_than_it_needs():
+    assert all(len(module(name)) < 32_000 < len(module("recursion")) for name in MADE)
+    assert set(MADE) == {kind for kind, parts in PARTS.items() if "live" in parts}
+
+
+def test_there_is_no_other_kind():
+    with pytest.raises(ValueError, match="must be one of"):
+        Live("film", {}, {}, "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("tilt", {"noise": NOISE[:9]}),
+        ("tilt", {"noise": NOISE[:, :1]}),
+        ("tilt", {"noise": NOISE * np.nan}),
+        ("tilt", {"query": [1.0]}),
+        ("tilt", {"query": [5.0, 0.0]}),
+        ("drift", {"noise": NOISE[:, :1]}),
+        ("drift", {"noise": NOISE[:59], "shuffled": LABELS[:59]}),
+        ("drift", {"shuffled": LABELS * 0}),
+        ("drift", {"regimes": {}}),
+        ("drift", {"regimes": {"growth": (1.0,)}}),
+    ],
+)
+def test_what_does_not_fit_is_refused(name, wrong):
+    with pytest.raises(ValueError, match="must"):
+        MADE[name](**wrong)

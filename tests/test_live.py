@@ -1,0 +1,310 @@
+"""The live pictures of single ideas, in a real browser: do they obey, and do they compute what the package computes?
+
+Where there is no browser these tests are skipped, and say so; where ICL_NB_BROWSER=required, that is a failure.
+"""
+
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+
+from icl_nb.figures import pictures
+from icl_nb.figures.live import PARTS, module
+from icl_nb.interpret import separation as sep
+from icl_nb.recursion import Recursion
+from tools import browser as look
+
+REQUIRED = os.environ.get("ICL_NB_BROWSER") == "required"
+pytestmark = pytest.mark.skipif(
+    not REQUIRED and not look.chromium(), reason="no Chromium found (install it, or name it in CHROMIUM)"
+)
+
+RANDOM = np.random.default_rng(0)
+REGIMES = {"growth": (0.3, 0.5, 0.25, 0.1), "stall": (-0.6, 1.0, 1.0, 0.0), "oscillation": (-0.6, 1.0, 3.3, 0.0)}
+LABELS = RANDOM.permutation(np.repeat(np.arange(3), 15))
+PICTURES = {
+    "tilt": pictures.tilt(RANDOM.normal(size=(420, 2)), alt="A cloud of points, and a query."),
+    "drift": pictures.drift(RANDOM.normal(size=(45, 2)), LABELS, REGIMES, alt="Three classes of points."),
+}
+PAGE = (
+    "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+    "<title>t</title><style>@media(prefers-color-scheme:dark){body{background:#121212;color:#ced6dd}}</style></head>"
+    "<body><main><article><h1>t</h1>BODY</article></main></body></html>"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = (
+        pytest.importorskip("playwright.sync_api") if not REQUIRED else __import__("playwright.sync_api").sync_api
+    )
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=look.chromium(), args=look.FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(chromium, tmp_path):
+    """A page with one picture, from a file."""
+    contexts = []
+
+    def new(name, width=1280, html=None, **options):
+        path = tmp_path / "page.html"
+        path.write_text(PAGE.replace("BODY", html or PICTURES[name].to_html()), encoding="utf-8")
+        contexts.append(chromium.new_context(viewport={"width": width, "height": look.WIDTHS[width]}, **options))
+        contexts[-1].set_default_timeout(180_000)  # machines that do other work as well
+        page = contexts[-1].new_page()
+        page.faults = look.Watch(page, tmp_path.resolve().as_uri()).faults
+        page.goto(path.resolve().as_uri())
+        if options.get("java_script_enabled", True):
+            page.wait_for_selector(".icl-live[data-milliseconds]")
+        return page
+
+    yield new
+    for context in contexts:
+        context.close()
+
+
+def numbers(page, name) -> np.ndarray:
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+    return np.array(page.get_attribute(".icl-live", f"data-{name}").split(), float)
+
+
+def turn(page, name, value):
+    """Set a slider as a reader would, and let the page know."""
+    page.locator(f".icl-live input[name={name}]").evaluate(
+        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true}));"
+        " e.dispatchEvent(new Event('change', {bubbles: true})); }",
+        value,
+    )
+
+
+# What all have in common
+
+
+@pytest.mark.parametrize("width", look.WIDTHS)
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("name", PICTURES)
+def test_in_order(show, name, width, mode):
+    page = show(name, width=width, color_scheme=mode)
+    assert page.faults + look.layout_faults(page, phone=width < 600) + look.access_faults(page) == []
+    small = page.evaluate(
+        "[...document.querySelectorAll('.icl-live *')].filter(e => e.childNodes.length === 1 && e.firstChild.data"
+        " && e.tagName !== 'STYLE' && parseFloat(getComputedStyle(e).fontSize) < 11).length"
+    )
+    assert small == 0
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_keys_move_every_knob_and_reset_takes_it_back(show, name):
+    page = show(name)
+    before = page.inner_html(".icl-live")
+    for slider in page.query_selector_all(".icl-live input[type=range]"):
+        was = slider.get_attribute("aria-valuetext")
+        slider.focus()
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        if slider.get_attribute("aria-valuetext") == was:  # it stood at its low end
+            page.keyboard.press("ArrowRight")
+        page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        assert slider.get_attribute("aria-valuetext") != was
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.get_by_text("Reset").click()
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+    assert page.inner_html(".icl-live") == before
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_drag_keeps_up(show, name):
+    """Half of the frames of a drag or more take less than 16 ms: not all, for machines do other work as well."""
+    page, times = show(name), []
+    slider = page.query_selector_all(".icl-live input[type=range]")[0].bounding_box()
+    x, y = slider["x"] + slider["width"] / 2, slider["y"] + slider["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(20):
+        page.mouse.move(x + 2 * step, y)
+        page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        times.append(float(page.get_attribute(".icl-live", "data-milliseconds")))
+    page.mouse.up()
+    assert np.median(times) < 16
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_still_without_script(show, name):
+    page = show(name, java_script_enabled=False)
+    assert page.query_selector(".icl-explorer svg[role=img]").is_visible()
+    assert "given" not in page.inner_text("body")
+
+
+def test_film_obeys_those_who_want_no_motion(show):
+    page, seen = show("drift", reduced_motion="reduce"), set()
+    page.get_by_text("Play").click()
+    for _ in range(12):
+        page.wait_for_timeout(100)
+        seen.add(float(page.input_value("input[aria-label='Layers passed']")))
+    assert all(level == round(level) for level in seen)
+    page = show("drift")
+    page.wait_for_timeout(300)
+    assert page.input_value("input[aria-label='Layers passed']") == "0"  # nothing moves unasked
+    page.get_by_text("Play").click()
+    page.wait_for_function("document.querySelector('input[aria-label=\"Layers passed\"]').value > 0.5")
+    page.get_by_text("Pause").click()
+    assert page.faults == []
+
+
+LINKED = """async ([module, data]) => {
+  const {default: widget} = await import(URL.createObjectURL(new Blob([module], {type: "text/javascript"})));
+  const listeners = [], saved = [];
+  window.model = {
+    saved, get: key => data[key], set: (key, value) => { data[key] = value; }, on: (event, f) => listeners.push(f),
+    save_changes: () => saved.push(structuredClone(data.state)),
+    send: state => { data.state = state; listeners.forEach(f => f()); },
+  };
+  window.stop = widget.render({model, el: document.body});
+}"""
+
+
+def test_widget_is_linked_both_ways(chromium):
+    """As anywidget calls it: what the reader does reaches the model, and what Python sets reaches the picture."""
+    page = chromium.new_page()
+    page.evaluate(LINKED, [module("tilt"), PICTURES["tilt"].widget.get_state(["kind", "given", "state"])])
+    page.focus("svg[role=application]")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("model.saved.length && model.saved.at(-1).query[0] === 1.1")
+    page.evaluate("model.send({...structuredClone(model.get('state')), alpha: 0})")
+    assert numbers(page, "limit") == pytest.approx([0, 0])
+    page.evaluate("stop()")
+    page.close()
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_no_text_ends_the_script_or_asks_for_anything(kind):
+    assert "</" not in module(kind)
+    assert not re.search(r"https?:|import\(|fetch\(|@import", module(kind).replace('"http://www.w3.org/2000/svg"', ""))
+
+
+# The query and the cloud
+
+
+def grip(page, point, reach=4.5) -> tuple[float, float]:
+    box = page.query_selector(".icl-live svg[role=application]").bounding_box()
+    return (
+        box["x"] + box["width"] * (point[0] + reach) / (2 * reach),
+        box["y"] + box["height"] * (reach - point[1]) / (2 * reach),
+    )
+
+
+def test_query_by_mouse_and_touch(show):
+    page = show("tilt")
+    page.mouse.move(*grip(page, (1.2, 0.5)))
+    page.mouse.down()
+    page.mouse.move(*grip(page, (-2, 1)), steps=5)
+    page.mouse.up()
+    assert numbers(page, "limit") == pytest.approx([-1.4, 0.7], abs=0.04)  # a pixel is three hundredths
+    page = show("tilt", width=390, has_touch=True, is_mobile=True)
+    session, (x, y) = page.context.new_cdp_session(page), grip(page, (1.2, 0.5))
+    for kind, points in (("Start", (0,)), ("Move", (20,)), ("Move", (60,)), ("End", ())):
+        points = [{"x": x, "y": y + dy} for dy in points]
+        session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+    assert numbers(page, "limit")[1] < 0 and page.evaluate("scrollY") == 0  # the finger moved the query, not the page
+    assert page.faults == []
+
+
+ASK = """async ([module, cases]) => {
+  const {core} = await import(URL.createObjectURL(new Blob([module], {type: "text/javascript"})));
+  return cases.map(([name, ...given]) => core[name](...given));
+}"""
+
+
+def ask(page, kind, *cases):
+    return page.evaluate(ASK, [module(kind), json.loads(json.dumps(cases))])
+
+
+V = np.sqrt(2 / 3) * np.array([[0.0, 1.0], [-(3**0.5) / 2, -0.5], [3**0.5 / 2, -0.5]])
+
+
+def tilt_difference(page, change=0.0) -> float:
+    """Largest difference of attention, limit, covariance and points read from the package's, over twenty settings."""
+    random, worst = np.random.default_rng(1), 0.0
+    for _ in range(20):
+        noise, query = random.normal(size=(60, 2)), random.normal(size=2)
+        alpha, beta, apart, own = random.normal(), 3 * random.random(), 2 * random.random(), int(random.integers(-1, 3))
+        (x,) = ask(page, "tilt", ("context", noise.tolist(), apart))
+        found, law = ask(
+            page,
+            "tilt",
+            ("attend", x, query.tolist(), own, alpha + change, beta),
+            ("law", query.tolist(), own, alpha + change, beta, apart, 60),
+        )
+        context = sep.Mixture(apart * V, np.eye(3) - 1 / 3, np.full(3, 1 / 3), np.eye(2))
+        u = np.eye(3)[own] - 1 / 3 if own >= 0 else np.zeros(3)
+        points = apart * V[np.arange(60) % 3] + noise
+        weights = np.exp(alpha * points @ query + beta * context.labels[np.arange(60) % 3] @ u)
+        weights /= weights.sum()
+        table = {name: np.array([[value]]) for name, value in zip(sep.SCALARS, (alpha, beta, 1.0, 0.0), strict=True)}
+        row = Recursion(table, 3).table[0]
+        moved = sep.mixture_layer(query[None], u[None], context, row)[0][0] - query
+        covariance, read = sep.mixture_noise(query[None], u[None], context, alpha, beta, 60)
+        for mine, theirs in (
+            (points, x), (weights, found["A"]), (weights @ points, found["mean"]), (moved, law["limit"]),
+            (1 / (weights**2).sum(), found["read"]), (covariance[0], law["covariance"]), (read[0], law["read"]),
+        ):  # fmt: skip
+            worst = max(worst, np.max(np.abs(mine - np.array(theirs)) / (1 + np.abs(mine))))
+    return worst
+
+
+def test_tilt_computes_the_mixture_lemma(show):
+    page = show("tilt")
+    assert tilt_difference(page) < 1e-12
+    assert tilt_difference(page, change=1e-9) > 1e-12  # and a wrong coupling is seen
+
+
+# Classes that drift apart
+
+
+def drift_difference(page, change=0.0) -> float:
+    random, worst = np.random.default_rng(2), 0.0
+    for _ in range(10):
+        noise, y = random.normal(size=(45, 2)), random.permutation(np.repeat(np.arange(3), 15))
+        scalars = dict(zip(sep.SCALARS, 0.4 * random.normal(size=4), strict=True))
+        radius, spread = 0.2 + random.random(), random.random()
+        given = scalars | {"gamma": scalars["gamma"] + change}
+        (x,) = ask(page, "drift", ("points", noise.tolist(), radius, spread))
+        levels, law = ask(page, "drift", ("simulate", x, y.tolist(), given, 8), ("closed", radius, spread**2, given, 8))
+        recursion = Recursion({name: np.full((8, 1), value) for name, value in scalars.items()}, 3)
+        x = np.array(x)
+        run = recursion.trajectory(np.vstack([x, x[:1]])[None], y[None]).x[:, 0, :45]
+        closed = sep.scalar_recursion(recursion.table, 3, radius, spread=spread**2)
+        (scatter,) = ask(page, "drift", ("scatter", x.tolist(), y.tolist()))
+        between, within = (np.trace(part) for part in sep.scatter(x, y, 3))
+        for mine, theirs in (
+            (run, levels), (closed.radius, [t["r"] for t in law]), (closed.spread[:, 0], [t["variance"] for t in law]),
+            (closed.rho[:, 0], [t["rho"] for t in law[:-1]]), (between, scatter["between"]),
+            (within, scatter["within"]),
+        ):  # fmt: skip
+            worst = max(worst, np.max(np.abs(mine - np.array(theirs)) / (1 + np.abs(mine))))
+    return worst
+
+
+def test_drift_computes_the_recursion_and_its_closed_form(show):
+    page = show("drift")
+    assert drift_difference(page) < 1e-12
+    assert drift_difference(page, change=1e-9) > 1e-12
+
+
+def test_line_is_exact_where_the_picture_says_so(show):
+    page = show("drift")
+    for labels, alpha, spread in (("true", 0, 0.8), ("shuffled", 0, 0.8), ("true", -0.6, 0), ("true", -0.6, 0.6)):
+        page.select_option("select >> nth=1", labels)
+        turn(page, "alpha", alpha)
+        turn(page, "spread", spread)
+        radii, law = numbers(page, "radii"), numbers(page, "law")
+        exact = "Here the line is exact" in page.inner_text(".icl-live")
+        assert exact == (alpha == 0 or spread == 0)
+        assert (np.abs(radii - np.abs(law)).max() < 1e-6) == exact
