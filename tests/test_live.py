@@ -9,10 +9,13 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from icl_nb.figures import pictures
 from icl_nb.figures.live import PARTS, module
+from icl_nb.induction import InductionTransformer
 from icl_nb.interpret import separation as sep
+from icl_nb.models.files import load, load_history
 from icl_nb.recursion import Recursion
 from tools import browser as look
 
@@ -23,10 +26,14 @@ pytestmark = pytest.mark.skipif(
 
 RANDOM = np.random.default_rng(0)
 REGIMES = {"growth": (0.3, 0.5, 0.25, 0.1), "stall": (-0.6, 1.0, 1.0, 0.0), "oscillation": (-0.6, 1.0, 3.3, 0.0)}
+TOKENS = RANDOM.integers(0, 3, 41)
+SETS = InductionTransformer().subsets
 LABELS = RANDOM.permutation(np.repeat(np.arange(3), 15))
 PICTURES = {
     "tilt": pictures.tilt(RANDOM.normal(size=(420, 2)), alt="A cloud of points, and a query."),
     "drift": pictures.drift(RANDOM.normal(size=(45, 2)), LABELS, REGIMES, alt="Three classes of points."),
+    "induction": pictures.induction(TOKENS, SETS, alt="A sequence of 41 tokens."),
+    "film": pictures.induction(TOKENS, SETS, runs={"joint": load_history("joint-0")}, alt="A sequence of 41 tokens."),
 }
 PAGE = (
     "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
@@ -308,3 +315,64 @@ def test_line_is_exact_where_the_picture_says_so(show):
         exact = "Here the line is exact" in page.inner_text(".icl-live")
         assert exact == (alpha == 0 or spread == 0)
         assert (np.abs(radii - np.abs(law)).max() < 1e-6) == exact
+
+
+# Part II on a sequence
+
+
+def copier_difference(page, change=0.0) -> float:
+    """Largest difference of copies, similarity, attention and answer from `InductionTransformer`'s."""
+    random, worst = np.random.default_rng(3), 0.0
+    for seed in range(10):
+        model = InductionTransformer(seed=seed, noise=1.0).double()
+        with torch.no_grad():
+            model.c.copy_(torch.from_numpy(random.normal(size=len(SETS)))), model.a.fill_(4 * random.normal())
+            tokens = torch.from_numpy(random.integers(0, 3, (1, int(random.integers(4, 40)))))
+            theirs = (
+                model.copies(tokens)[0, -1],
+                model.similarity(tokens)[0],
+                model.attention(tokens)[0],
+                model(tokens)[0],
+            )
+            copying, p = model.copying().tolist(), model.selection().tolist()
+        (found,) = ask(
+            page, "induction", ("forward", tokens[0].tolist(), copying, SETS, p, model.sharpness + change, 3)
+        )
+        for name, values in zip(("copies", "similarity", "attention", "y"), theirs, strict=True):
+            worst = max(worst, np.abs(np.array(found[name]) - values.numpy()).max())
+    return worst
+
+
+def test_induction_computes_the_model(show):
+    page = show("induction")
+    assert copier_difference(page) < 1e-12
+    assert copier_difference(page, change=1e-9) > 1e-12
+    heads, mass, matches = ask(
+        page, "induction", ("heads", 3, 3, 2.9), ("selector", 6, 3, 0.5), ("matches", TOKENS[:40].tolist(), [1, 2])
+    )
+    np.testing.assert_allclose(heads, InductionTransformer(start=(2.9, 0.0)).double().copying().detach(), atol=1e-7)
+    assert mass == [0.1, 0.1, 0.1, 0.5, 0.1, 0.1]
+    assert matches == [t for t in range(2, 40) if (TOKENS[t - 2 : t] == TOKENS[38:40]).all()]
+
+
+def test_a_place_is_chosen_on_the_sequence(show):
+    page = show("induction", width=390, has_touch=True)
+    cells = page.query_selector(".icl-live .sheet").bounding_box()
+    page.touchscreen.tap(cells["x"] + cells["width"] * 20.5 / 41, cells["y"] + 100)
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+    assert page.get_attribute("input[name=place]", "aria-valuetext") == "20"
+    turn(page, "a", 0)
+    assert numbers(page, "answer") == pytest.approx(np.bincount(TOKENS[:20], minlength=3) / 20)
+    assert page.faults == []
+
+
+def test_film_ends_where_training_ended(show):
+    page = show("film")
+    page.focus("input[aria-label='Recorded steps']")
+    page.keyboard.press("End")
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+    assert page.get_attribute("input[aria-label='Recorded steps']", "aria-valuetext") == "step 600"
+    with torch.no_grad():
+        answer = load("joint-0").double()(torch.from_numpy(TOKENS[None, :40]))[0].numpy()
+    assert numbers(page, "answer") == pytest.approx(answer, abs=2e-3)
+    assert page.faults == []

@@ -1,7 +1,7 @@
 """Live pictures of single ideas: each function gives one, with its knobs set to the start that a chapter wants.
 
-What they compute in the page is what `icl_nb.interpret.separation` and `icl_nb.recursion` compute; tests hold the two
-against each other.
+What they compute in the page is what `icl_nb.interpret.separation`, `icl_nb.recursion` and `icl_nb.induction` compute;
+tests hold the two against each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,6 +97,69 @@ def drift(
     points = 0.6 * np.sqrt(2 / 3) * CORNERS[np.arange(n) % 3] + 0.3 * noise
     marks = "".join(_disc(1.8 * point, 5, CLASSES[j % 3]) for j, point in enumerate(points))
     return Live("drift", state, given, _svg(marks, alt, 300), f"{n} points, {depth} layers")
+
+
+def induction(
+    tokens: ArrayLike,
+    subsets: Sequence[tuple[int, ...]],
+    *,
+    lags: Sequence[int] = (1, 2),
+    heads: int = 3,
+    window: int = 3,
+    runs: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    alt: str,
+) -> Live:
+    r"""The model of Part II on one sequence (chapters 13, 14): copier, selector and classifier, by hand or as a film.
+
+    Without runs the reader sets the lead of each head for its own lag, the selector's mass on one set of heads and the
+    sharpness, and whence to read. With runs these are the numbers of a training run, one record after the other.
+
+    Arguments:
+        tokens: states 0, 1 or 2, `(N,)`; the last one is what came.
+        subsets: the sets of heads, numbers from 0.
+        lags: of the parents, below N.
+        heads: H
+        window: M
+        runs: histories by name, with `step (T,)`, `copying (T, H, M)`, `selection (T, sets)` and `sharpness (T,)`, as
+            `load_history` gives them; kept with four decimals.
+        alt: what the still picture shows.
+
+    Raises:
+        ValueError: tokens, subsets, lags or runs are not as above.
+
+    Example:
+        >>> induction([0, 1, 2, 0, 1, 2], [(0,), (0, 1)], alt="Six tokens.")
+        Live(induction, 6 tokens)
+    """
+    tokens, lags = np.asarray(tokens), [int(lag) for lag in lags]
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or len(tokens) < 4 or not set(tokens.tolist()) <= {0, 1, 2}:
+        raise ValueError(f"tokens has shape {tokens.shape}; it must hold at least four of 0, 1 and 2")
+    if not lags or not all(1 <= lag < len(tokens) - 1 for lag in lags):
+        raise ValueError(f"lags={lags}; they must be of 1 to {len(tokens) - 2}")
+    if not subsets or any(not set(part) <= set(range(heads)) or not part for part in subsets):
+        raise ValueError(f"subsets={subsets}; each must hold some of the heads 0..{heads - 1}")
+    films = {}
+    for name, run in (runs or {}).items():
+        steps = len(run["step"])
+        shapes = {"copying": (steps, heads, window), "selection": (steps, len(subsets)), "sharpness": (steps,)}
+        if any(np.shape(run[part]) != shape for part, shape in shapes.items()):
+            raise ValueError(f"run {name!r} must have copying, selection and sharpness of shapes {shapes}")
+        films[name] = {"step": np.asarray(run["step"]).tolist()} | {part: Fixed(run[part], 4) for part in shapes}
+    parents = tuple(lag - 1 for lag in lags)
+    state = {"place": len(tokens) - 1, "set": list(subsets).index(parents) if parents in subsets else 0}
+    state |= {"run": next(iter(films)), "at": 0} if films else {"lead": 2.9, "mass": round(1 / len(subsets), 2), "a": 3}
+    given = {"tokens": tokens.tolist(), "subsets": [list(part) for part in subsets], "lags": lags, "states": 3}
+    given |= {"heads": heads, "window": window, "runs": films}
+    past, width = tokens[:-1], 600 / len(tokens)
+    marks = [f'<path d="M{t * width:.1f},60h{width - 1:.1f}v18h-{width - 1:.1f}z" fill="{CLASSES[state]}"/>'
+             for t, state in enumerate(past)]  # fmt: skip
+    for t in range(max(lags), len(past)):
+        if all(past[t - lag] == past[len(past) - lag] for lag in lags):
+            marks.append(
+                f'<path d="M{t * width:.1f},20h{width - 1:.1f}v38h-{width - 1:.1f}z" fill="{CLASSES[past[t]]}"/>'
+            )
+    about = f"{len(tokens)} tokens" + (f", runs: {', '.join(films)}" if films else "")
+    return Live("induction", state, given, _svg("".join(marks), alt, 600, 90), about)
 
 
 def _disc(point, size: float, colour: str, opacity: float = 1) -> str:

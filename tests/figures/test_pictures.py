@@ -1,4 +1,4 @@
-"""Live pictures of single ideas as Python gives them to a page; tests/test_live.py asks a browser what they do there."""
+"""Live pictures of single ideas as Python gives them to a page; tests/test_live.py asks a browser what they do."""
 
 import json
 import re
@@ -11,11 +11,16 @@ from icl_nb.figures.live import PARTS, Live, module
 from tools.live import renew
 
 NOISE, LABELS = np.random.default_rng(0).normal(size=(60, 2)), np.repeat(np.arange(3), 20)
+TOKENS, SETS = [0, 1, 2, 0, 1, 2], [(0,), (1,), (0, 1)]
+RUN = {"step": [0, 9], "copying": np.ones((2, 3, 3)) / 3, "selection": np.ones((2, 3)) / 3, "sharpness": [0, 1 / 3]}
 REGIMES = {"growth": (0.3, 0.5, 0.25, 0.1)}
 MADE = {
     "tilt": lambda **wrong: pictures.tilt(**{"noise": NOISE, "alt": "A <cloud>."} | wrong),
     "drift": lambda **wrong: pictures.drift(
         **{"noise": NOISE, "shuffled": LABELS, "regimes": REGIMES, "alt": "A <cloud>."} | wrong
+    ),
+    "induction": lambda **wrong: pictures.induction(
+        **{"tokens": TOKENS, "subsets": SETS, "runs": {"one": RUN}, "alt": "A <cloud>."} | wrong
     ),
 }
 
@@ -64,8 +69,23 @@ def test_there_is_no_other_kind():
         ("drift", {"shuffled": LABELS * 0}),
         ("drift", {"regimes": {}}),
         ("drift", {"regimes": {"growth": (1.0,)}}),
+        ("induction", {"tokens": [0, 1, 2]}),
+        ("induction", {"tokens": [0, 1, 2, 3]}),
+        ("induction", {"tokens": [0.0, 1.0, 2.0, 0.0]}),
+        ("induction", {"lags": ()}),
+        ("induction", {"lags": (1, 5)}),
+        ("induction", {"subsets": []}),
+        ("induction", {"subsets": [()]}),
+        ("induction", {"subsets": [(0, 3)]}),
+        ("induction", {"runs": {"one": RUN | {"sharpness": [0]}}}),
     ],
 )
 def test_what_does_not_fit_is_refused(name, wrong):
     with pytest.raises(ValueError, match="must"):
         MADE[name](**wrong)
+
+
+def test_a_film_holds_the_run():
+    given = data(MADE["induction"]().to_html())["given"]["runs"]["one"]
+    assert given["step"] == RUN["step"] and given["sharpness"] == [0.0, 0.3333]
+    assert np.shape(given["copying"]) == (2, 3, 3) and np.shape(given["selection"]) == (2, 3)
