@@ -1,7 +1,7 @@
 """Live pictures of single ideas: each function gives one, with its knobs set to the start that a chapter wants.
 
-What they compute in the page is what `icl_nb.interpret.separation`, `icl_nb.recursion` and `icl_nb.induction` compute;
-tests hold the two against each other.
+What they compute in the page is what `icl_nb.symmetry`, `icl_nb.recursion`, `icl_nb.interpret.separation` and
+`icl_nb.induction` compute; tests hold the two against each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,49 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from icl_nb.figures.live import Fixed, Live
-from icl_nb.figures.style import CLASSES, CORNERS
+from icl_nb.figures.style import BLUE, CLASSES, CORNERS, VERMILION
 from icl_nb.recursion import SCALARS
+
+
+def averaging(matrix: ArrayLike, orders: ArrayLike, n_features: int, *, alt: str) -> Live:
+    r"""A matrix averaged over more and more renamings (chapter 2), beside the six numbers that none of them moves.
+
+    Arguments:
+        matrix: `(D, D)` with D = d + K at most 8, d and K at least 2; kept with two decimals.
+        orders: renamings, `(N, D)`, N >= 10: each a permutation of the first d indices and one of the others. The
+            reader may ask for all d! K! of them, each once, instead.
+        n_features: d
+        alt: what the still picture shows.
+
+    Raises:
+        ValueError: matrix or orders are not as above.
+
+    Example:
+        >>> orders = [[1, 0, 2, 4, 3]] * 10
+        >>> averaging(np.arange(25).reshape(5, 5), orders, 3, alt="A matrix.")
+        Live(averaging, 5 x 5, 10 renamings)
+    """
+    matrix, orders, d = np.asarray(matrix, float), np.asarray(orders), n_features
+    size = len(matrix)
+    if matrix.shape != (size, size) or not 2 <= d <= size - 2 <= 6 or not np.isfinite(matrix).all():
+        raise ValueError(f"matrix has shape {matrix.shape}; it must be (D, D), finite, D <= 8, 2 <= d <= D - 2")
+    sound = orders.ndim == 2 and orders.shape[1] == size and len(orders) >= 10
+    if not sound or (np.sort(orders, -1) != np.arange(size)).any() or (orders[:, :d] >= d).any():
+        raise ValueError(f"orders has shape {orders.shape}; it must hold ten permutations or more that keep features")
+    steps = [1, 2, 3, 4, 5, 6, 8, 10, 14, 20, 30, 42, 60, 85, 120, 170, 240, 340, 480, 680, 1000]
+    counts = [0, *(n for n in steps if n <= len(orders))]
+    given = {"d": d, "orders": ["".join(map(str, order)) for order in orders.tolist()], "counts": counts}
+    state = {"matrix": Fixed(matrix, 2), "draws": "random", "at": 0}
+    marks, cell = "", 280 / size
+    mean = matrix[orders[:, :, None], orders[:, None, :]].mean(0)
+    for side, part in enumerate((matrix, mean)):
+        for (i, j), value in np.ndenumerate(part):
+            x, y = 10 + 310 * side + j * cell, 10 + i * cell
+            marks += (
+                f'<path d="M{x:.1f},{y:.1f}h{cell - 1:.1f}v{cell - 1:.1f}h-{cell - 1:.1f}z" '
+                f'fill="{VERMILION if value > 0 else BLUE}" opacity="{min(1, abs(value) / 1.5):.2f}"/>'
+            )
+    return Live("averaging", state, given, _svg(marks, alt, 610), f"{size} x {size}, {len(orders)} renamings")
 
 
 def tilt(noise: ArrayLike, query: ArrayLike = (1.2, 0.5), *, alpha: float = 0.7, alt: str) -> Live:

@@ -14,7 +14,11 @@ NOISE, LABELS = np.random.default_rng(0).normal(size=(60, 2)), np.repeat(np.aran
 TOKENS, SETS = [0, 1, 2, 0, 1, 2], [(0,), (1,), (0, 1)]
 RUN = {"step": [0, 9], "copying": np.ones((2, 3, 3)) / 3, "selection": np.ones((2, 3)) / 3, "sharpness": [0, 1 / 3]}
 REGIMES = {"growth": (0.3, 0.5, 0.25, 0.1)}
+ORDERS = np.array([[1, 0, 2, 4, 3]] * 10)
 MADE = {
+    "averaging": lambda **wrong: pictures.averaging(
+        **{"matrix": np.eye(5), "orders": ORDERS, "n_features": 3, "alt": "A <cloud>."} | wrong
+    ),
     "tilt": lambda **wrong: pictures.tilt(**{"noise": NOISE, "alt": "A <cloud>."} | wrong),
     "drift": lambda **wrong: pictures.drift(
         **{"noise": NOISE, "shuffled": LABELS, "regimes": REGIMES, "alt": "A <cloud>."} | wrong
@@ -59,6 +63,13 @@ def test_there_is_no_other_kind():
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
+        ("averaging", {"matrix": np.eye(4)}),
+        ("averaging", {"matrix": np.full((5, 5), np.nan)}),
+        ("averaging", {"n_features": 1}),
+        ("averaging", {"n_features": 4}),
+        ("averaging", {"orders": ORDERS[:9]}),
+        ("averaging", {"orders": ORDERS[:, [0, 1, 3, 2, 4]]}),
+        ("averaging", {"orders": ORDERS * 0}),
         ("tilt", {"noise": NOISE[:9]}),
         ("tilt", {"noise": NOISE[:, :1]}),
         ("tilt", {"noise": NOISE * np.nan}),

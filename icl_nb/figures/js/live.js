@@ -124,8 +124,9 @@ function sheet(name, height) {
   function draw(lines, texts) {
     fit(paths, lines.length, "path"), fit(words, texts.length, "text");
     lines.forEach(({ d, fill = "none", stroke = "none", width = 1.5, opacity = 1, dash = "none" }, i) => {
-      const values = { d, fill, stroke, "stroke-width": width, opacity, "stroke-dasharray": dash };
-      for (const key of Object.keys(values)) paths.childNodes[i].setAttribute(key, values[key]);
+      const path = paths.childNodes[i], values = { d, fill, stroke, "stroke-width": width, opacity, "stroke-dasharray": dash }, was = path.was || {};
+      for (const key of Object.keys(values)) if (values[key] !== was[key]) path.setAttribute(key, values[key]);
+      path.was = values;
     });
     texts.forEach(({ x, y, text, anchor = "start" }, i) => {
       const word = words.childNodes[i];
