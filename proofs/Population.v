@@ -150,3 +150,86 @@ exact/IH/step_paired.
 Qed.
 
 End Depth.
+
+(** * With a memory *)
+
+Section Memory.
+
+Variables (R : realFieldType) (e : exponential R) (m : nat).
+
+(** With a memory each token holds [m] copies of its features and of its label block, the rows of two matrices, and each
+    scalar of a head is a matrix that mixes copies. *)
+Record mixing := Mixing { malpha : 'M[R]_m; mbeta : 'M[R]_m; mgamma : 'M[R]_m; mdelta : 'M[R]_m }.
+
+(** The score that copies give to copies: the sum over a and b of [A a b] times the inner product of rows a and b. *)
+Definition mixed d (A : 'M[R]_m) (x y : 'M[R]_(m, d)) : R := \sum_a \sum_b A a b * (x *m y^T) a b.
+
+Definition mstate d K (J : finType) := ((J -> 'M[R]_(m, d)) * (J -> 'M[R]_(m, K)))%type.
+
+Definition mscores d K (J : finType) (h : mixing) (z : mstate d K J) (i j : J) : R :=
+  mixed (malpha h) (z.1 i) (z.1 j) + mixed (mbeta h) (z.2 i) (z.2 j).
+
+Definition mstep d K (J : finType) (p : J -> R) (heads : seq mixing) (z : mstate d K J) : mstate d K J :=
+  (fun i => z.1 i + \sum_(h <- heads) mgamma h *m attended e p (mscores h z i) z.1,
+   fun i => z.2 i + \sum_(h <- heads) mdelta h *m attended e p (mscores h z i) z.2).
+
+Definition mrun d K (J : finType) (p : J -> R) (table : seq (seq mixing)) (z : mstate d K J) : mstate d K J :=
+  foldl (fun z heads => mstep p heads z) z table.
+
+(** Features a with labels u, and features b without: all pairs of them, copy by copy. *)
+Definition mpaired k l K (I J : finType) (z : mstate k K I) (w : mstate l 0 J) : mstate (k + l) K [finType of I * J] :=
+  (fun ij => row_mx (z.1 ij.1) (w.1 ij.2), fun ij => z.2 ij.1).
+
+Lemma mixed_row k l A (x x' : 'M[R]_(m, k)) (y y' : 'M[R]_(m, l)) :
+  mixed A (row_mx x y) (row_mx x' y') = mixed A x x' + mixed A y y'.
+Proof.
+rewrite /mixed -big_split; apply: eq_bigr => a _ /=; rewrite -big_split; apply: eq_bigr => b _ /=.
+by rewrite tr_row_mx mul_row_col mxE mulrDr.
+Qed.
+
+Lemma mixed_empty A (x y : 'M[R]_(m, 0)) : mixed A x y = 0.
+Proof. by rewrite /mixed big1 // => a _; rewrite big1 // => b _; rewrite mxE big_ord0 mulr0. Qed.
+
+Lemma sum_row k l (T : Type) (r : seq T) (f : T -> 'M[R]_(m, k)) (g : T -> 'M[R]_(m, l)) :
+  \sum_(t <- r) row_mx (f t) (g t) = row_mx (\sum_(t <- r) f t) (\sum_(t <- r) g t).
+Proof. by elim/big_rec3: _ => [|t u v w _ ->]; rewrite ?row_mx0 ?add_row_mx. Qed.
+
+Lemma attended_row k l (J : finType) (p s : J -> R) (f : J -> 'M[R]_(m, k)) (g : J -> 'M[R]_(m, l)) :
+  attended e p s (fun j => row_mx (f j) (g j)) = row_mx (attended e p s f) (attended e p s g).
+Proof.
+rewrite /attended -scale_row_mx -sum_row; congr (_ *: _).
+by apply: eq_bigr => j _; rewrite scale_row_mx.
+Qed.
+
+(** Equality of populations, token by token. *)
+Definition msame d K (J : finType) (z z' : mstate d K J) := z.1 =1 z'.1 /\ z.2 =1 z'.2.
+
+Lemma mstep_paired k l K (I J : finType) (p : I -> R) (q : J -> R) heads s (z : mstate k K I) (w : mstate l 0 J) :
+  shares p -> shares q -> msame s (mpaired z w) ->
+  msame (mstep (product p q) heads s) (mpaired (mstep p heads z) (mstep q heads w)).
+Proof.
+move=> p_shares q_shares [s1 s2].
+have scoreE h i j : mscores h s (i, j) =1 fun ij => mscores h z i ij.1 + mscores h w j ij.2.
+  by move=> ij; rewrite /mscores !s1 !s2 /= mixed_row mixed_empty addr0 addrAC.
+split; case=> i j /=; last first.
+  rewrite s2 /=; congr (_ + _); apply: eq_bigr => h _; congr (_ *m _).
+  by rewrite (eq_attended e _ (scoreE h i j) s2) P1_cancel_right.
+rewrite s1 /= -add_row_mx -sum_row; congr (_ + _); apply: eq_bigr => h _.
+rewrite -mul_mx_row; congr (_ *m _).
+by rewrite (eq_attended e _ (scoreE h i j) s1) attended_row P1_cancel_right // P1_cancel_left.
+Qed.
+
+(** The population law with a memory: with any number of copies and heads, at any depth, features that labels do not
+    depend on leave labels and all other features alone, and are left alone by them. *)
+Theorem P1_memory k l K (I J : finType) (p : I -> R) (q : J -> R) table (z : mstate k K I) (w : mstate l 0 J) :
+  shares p -> shares q -> msame (mrun (product p q) table (mpaired z w)) (mpaired (mrun p table z) (mrun q table w)).
+Proof.
+move=> p_shares q_shares; rewrite /mrun.
+suff all_states s : msame s (mpaired z w) -> msame (foldl (fun z heads => mstep (product p q) heads z) s table)
+    (mpaired (foldl (fun z heads => mstep p heads z) z table) (foldl (fun w heads => mstep q heads w) w table)).
+  exact: all_states.
+elim: table s z w => //= heads rest IH s z w szw.
+exact/IH/mstep_paired.
+Qed.
+
+End Memory.
