@@ -151,8 +151,6 @@ Qed.
 
 End Depth.
 
-(** * With a memory *)
-
 Section Memory.
 
 Variables (R : realFieldType) (e : exponential R) (m : nat).

@@ -149,23 +149,30 @@ def noisy(law: Law, noise: float) -> Law:
     return law._replace(points=points[kept], labels=labels[kept], weights=weights[kept])
 
 
-def growth(recursion: Recursion) -> Array:
+def growth(recursion: Recursion, variance: float = 1.0) -> Array:
     r"""g_t, `(L + 1,)`: what the layers make of a point's part across E, from :math:`g_0 = 1` on.
 
     With memory one for each copy, `(L + 1, m)`:
-    :math:`g \leftarrow g + \sum_h (g^T \alpha_h g)\, \gamma_h g` from :math:`g_0 = (1, 0, \dots)` on.
+    :math:`g \leftarrow g + \sigma^2 \sum_h (g^T \alpha_h g)\, \gamma_h g` from :math:`g_0 = (1, 0, \dots)` on.
+
+    Arguments:
+        recursion: any table of scalars.
+        variance: :math:`\sigma^2` of the features in a direction across E, if it is an eigenvector of their covariance
+            and E is spanned by others.
 
     Raises:
-        ValueError: the recursion has slopes.
+        ValueError: the recursion has slopes, or the variance is not positive.
 
     Example:
         >>> growth(Recursion({"alpha": [[-0.5], [-0.5]], "beta": 0, "gamma": 1, "delta": 0})).tolist()
         [1.0, 0.5, 0.4375]
     """
+    if not 0 < variance < np.inf:
+        raise ValueError(f"variance={variance!r}; it must be positive and finite")
     g = np.eye(recursion.copies)[0]
     path = [g]
     for alpha, _, gamma, _ in _matrices(recursion):
-        g = g + sum((g @ a @ g) * (c @ g) for a, c in zip(alpha, gamma, strict=True))
+        g = g + variance * sum((g @ a @ g) * (c @ g) for a, c in zip(alpha, gamma, strict=True))
         path.append(g)
     path = np.stack(path)
     return path if recursion.table.alpha.ndim == 4 else path[:, 0]

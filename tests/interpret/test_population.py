@@ -50,6 +50,27 @@ def test_across_the_border_a_point_is_multiplied_and_along_it_dimension_does_not
 
 
 @settings(max_examples=4, deadline=None)
+@given(tables(), st.floats(0.2, 1.5), st.floats(0.0, 0.45))
+def test_each_variance_across_has_its_factor_and_labels_may_lie(table, variance, noise):
+    recursion = Recursion(table, n_classes=2)
+    law = pop.noisy(pop.population_law([[1.0, 0.0], [0.0, 0.0]], radial=5), noise)
+    points, labels, weights = product(law)
+    points[:, 1] *= variance**0.5
+    path, g = pop.population_path(recursion, law), pop.growth(recursion, variance)
+    x, u = points[:, None], (np.eye(2)[labels] - 0.5)[:, None]
+    near = np.abs(points[:, 1]) < 3 * variance**0.5
+    for t, layer in enumerate(pop._matrices(recursion)):
+        x, u = pop.weighted_step(layer, x, u, weights)
+        assert_allclose(x[near, 0, 1], g[t + 1] * points[near, 1], atol=1e-7)
+        assert_allclose(u[near, 0], np.repeat(path.u[t + 1], ACROSS, 0)[near], atol=1e-7)
+
+
+def test_a_variance_must_be_one():
+    with pytest.raises(ValueError, match="variance"):
+        pop.growth(Recursion({"alpha": [[0.5]], "beta": 0, "gamma": 1, "delta": 0}), 0.0)
+
+
+@settings(max_examples=4, deadline=None)
 @given(tables(copies=2))
 def test_with_memory_growth_is_a_vector_that_a_whole_sample_obeys(table):
     recursion = Recursion(table, n_classes=2)

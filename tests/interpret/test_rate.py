@@ -1,0 +1,110 @@
+"""Rates: exponents against their recursion, the influence function against what a point more does, the constant of T1."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from icl_nb.interpret import population as pop
+from icl_nb.interpret import rate
+from icl_nb.recursion import Recursion
+
+
+def deep(seed, layers=3, heads=2, copies=1):
+    rng = np.random.default_rng(seed)
+    shape = (layers, heads) + ((copies, copies) if copies > 1 else ())
+    return Recursion({name: rng.uniform(-0.5, 0.5, shape) for name in pop.SCALARS}, n_classes=2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0, 1.2), min_size=2, max_size=6))
+def test_the_exponent_is_below_a_half_iff_all_tilts_but_the_last_are_small(alpha):
+    """gamma = 0, so g = 1 and the tilts are the alphas."""
+    kappa = rate.deviation_exponents(Recursion({"alpha": np.reshape(alpha, (-1, 1)), "beta": 0, "gamma": 0, "delta": 0}))
+    assert kappa[0] == 0 and (np.diff(kappa[np.isfinite(kappa)]) >= 0).all()
+    squares = np.square(alpha[:-1])
+    assert (kappa[-1] < 0.5) == bool((squares < 0.5).all())
+    if (squares < 0.5).all():
+        assert kappa[-1] == pytest.approx(squares.max())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0, 1), st.floats(0, 0.99))
+def test_far_terms_never_beat_what_the_theorem_allows(v, kappa):
+    """The two squares of the proof of P1c, as inequalities between exponents of n."""
+    assert 2 * v - v**2 - 1 <= v**2 - 0.5 + 1e-12
+    assert 2 * v - v**2 + kappa - 1 <= v**2 * kappa / (1 - kappa) + 1e-9
+
+
+def test_tilts_with_a_memory_of_one_copy_are_those_without():
+    plain = deep(0)
+    memory = Recursion({name: plain.table[name][..., None, None] for name in pop.SCALARS}, n_classes=2)
+    assert_allclose(rate.tilts(memory), rate.tilts(plain))
+    assert_allclose(rate.tilts(plain), np.abs(plain.table.alpha) * pop.growth(plain)[:-1, None] ** 2)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_the_flow_of_equal_weights_is_the_recursion(copies):
+    recursion, rng = deep(1, copies=copies), np.random.default_rng(2)
+    x = rng.normal(size=(33, 3))
+    y = (x[:30, 0] < 0).astype(int)
+    u = np.zeros((33, 2))
+    u[:30] = np.eye(2)[y] - 0.5
+    labels = rate._flow(recursion, torch.as_tensor(x), torch.as_tensor(u), torch.zeros(30, dtype=torch.float64))
+    given_u = labels[30:] if copies > 1 else labels[30:, 0]
+    assert_allclose(recursion.read_out(given_u.numpy()), recursion(x[None], y[None])[0], atol=1e-12)
+
+
+def test_influence_is_what_a_point_that_counts_more_does():
+    """Against differences: a population in which one point weighs a little more."""
+    recursion, rng, step = deep(3), np.random.default_rng(4), 1e-5
+    x = torch.as_tensor(rng.normal(size=(17, 2)))
+    u = torch.sign(x[:, :1]) * torch.tensor([0.5, -0.5], dtype=torch.float64)
+    u[16] = 0
+    weight = torch.zeros(16, dtype=torch.float64, requires_grad=True)
+    margin = lambda w: rate._flow(recursion, x, u, w)[16, 0] @ torch.tensor([1.0, -1.0], dtype=torch.float64)  # noqa: E731
+    (slope,) = torch.autograd.grad(margin(weight), weight)
+    assert abs(slope.sum().item()) < 1e-12  # all heavier alike changes nothing
+    for j in (0, 7):
+        more = torch.zeros(16, dtype=torch.float64)
+        more[j] = step
+        ends = [margin(sign * more).item() for sign in (1, -1)]
+        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope[j].item(), abs=1e-8)
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.45])
+def test_one_layer_has_the_constant_of_the_theorem(alpha):
+    one = Recursion({"alpha": [[alpha]], "beta": 0, "gamma": 0, "delta": 2.0}, n_classes=2, scale=3.0)
+    theory = (1 - alpha**2) ** -1 / alpha / np.sqrt(2 * np.pi)  # d = 3
+    assert rate.stall_constant(one, n_features=3, points=1024) == pytest.approx(theory, rel=0.04)
+    assert rate.border_slope(one) == pytest.approx(12 * alpha / np.sqrt(2 * np.pi), rel=1e-4)
+
+
+def test_two_layers_err_as_foretold():
+    """Against counted errors: contexts of 1,500 points and a table that moves points before it reads labels."""
+    table = Recursion({"alpha": [[-0.3], [0.5]], "beta": 0, "gamma": [[0.8], [0]], "delta": [[0], [1]]}, n_classes=2)
+    rng, n = np.random.default_rng(5), 1500
+    wrong = []
+    for _ in range(12):
+        x = rng.normal(size=(1, n + 2000, 3))
+        y = (x[0, :, 0] < 0).astype(int)
+        wrong.append((table(x, y[None, :n])[0].argmax(-1) != y[n:]).mean())
+    se = np.std(wrong, ddof=1) / len(wrong) ** 0.5
+    assert abs(np.mean(wrong) - rate.stall_constant(table, n_features=3) / n**0.5) < 4 * se
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda r: rate.label_spread(r, [-1.0]), "radii"),
+        (lambda r: rate.label_spread(r, [1.0], points=100), "power of two"),
+        (lambda r: rate.label_spread(r, [1.0], n_features=1), "n_features"),
+        (lambda r: rate.stall_constant(r.replace(delta=-1, beta=0, gamma=0, alpha=0.5)), "positive"),
+        (lambda r: rate.label_spread(Recursion(r.table, 2, 1.0, slopes=r.table), [1.0]), "length"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(deep(0))
