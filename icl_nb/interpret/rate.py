@@ -1,7 +1,7 @@
 r"""How fast a context of n points nears the population law, and at what cost: P1b and P1c of chapter 7.
 
-Where a reader begins at x, deviations after t layers are about :math:`n^{-1/2} e^{\kappa_t \|x\|^2 / 2}`. Far points are
-lost first, and :math:`\kappa_t < 1/2` is what keeps all points of the context near their limit.
+Where a reader begins at x, deviations after t layers are about :math:`n^{-1/2} e^{\kappa_t \|x\|^2 / 2}`. Far points
+are lost first, and :math:`\kappa_t < 1/2` is what keeps all points of the context near their limit.
 
 Letters: those of `icl_nb.interpret.population`; R distances from the origin.
 """

@@ -1,4 +1,4 @@
-"""Rates: exponents against their recursion, the influence function against what a point more does, the constant of T1."""
+"""Rates: exponents, the influence function against what a point more does, the constant against T1 and counting."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,8 @@ def deep(seed, layers=3, heads=2, copies=1):
 @given(st.lists(st.floats(0, 1.2), min_size=2, max_size=6))
 def test_the_exponent_is_below_a_half_iff_all_tilts_but_the_last_are_small(alpha):
     """gamma = 0, so g = 1 and the tilts are the alphas."""
-    kappa = rate.deviation_exponents(Recursion({"alpha": np.reshape(alpha, (-1, 1)), "beta": 0, "gamma": 0, "delta": 0}))
+    table = {"alpha": np.reshape(alpha, (-1, 1)), "beta": 0, "gamma": 0, "delta": 0}
+    kappa = rate.deviation_exponents(Recursion(table))
     assert kappa[0] == 0 and (np.diff(kappa[np.isfinite(kappa)]) >= 0).all()
     squares = np.square(alpha[:-1])
     assert (kappa[-1] < 0.5) == bool((squares < 0.5).all())
