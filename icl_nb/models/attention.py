@@ -17,7 +17,7 @@ Letters: B tasks, N = n + q points, D = m (d + K), m copies (1 unless said), L l
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 
 import torch
@@ -71,6 +71,17 @@ def answering_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Te
     if n_context < LONG:
         return attention_layer(z, n_context, m, v)
     return fused_layer(z, n_context, m, v), None
+
+
+def check_levels(after: Sequence[int], depth: int) -> None:
+    """Refuse layers that are not below the last of a model, counted from 1, in rising order.
+
+    Raises:
+        ValueError: they are not.
+    """
+    levels = [check_count("after", level, 1) for level in after]
+    if levels != sorted(set(levels)) or any(level >= depth for level in levels):
+        raise ValueError(f"after={tuple(after)}; it must name layers from 1 to {depth - 1}, in rising order")
 
 
 class InContextTransformer(nn.Module, ABC):
@@ -163,18 +174,45 @@ class InContextTransformer(nn.Module, ABC):
             ValueError: shapes, dtypes or labels are not as above, no point is labelled, a value is not finite, or
                 values so large that the logits are not.
         """
+        logits = self.answers(x, y, **around)[0]
+        return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    def answers(self, x: Tensor, y: Tensor, after: Sequence[int] = (), **around) -> Tensor:
+        """Logits of the queries, read after some layers and after the last.
+
+        Arguments:
+            x: as in `forward`.
+            y: likewise.
+            after: layers below the last, counted from 1, in rising order.
+            around: as in `forward`.
+
+        Returns:
+            `(R, B, q, K)` for R - 1 such layers; the last of them are the answers of `forward`.
+
+        Raises:
+            ValueError: as in `forward`, or `after` is not as above.
+
+        Example:
+            >>> from icl_nb import LinearTask
+            >>> batch = LinearTask().sample(4, n_queries=2)
+            >>> EquivariantTransformer(depth=4).answers(batch.x, batch.context_y, (1, 3)).shape
+            torch.Size([3, 4, 2, 3])
+        """
+        check_levels(after, self.depth)
         embed, layers, read_out = self.answering_parts(**around)
-        z = embed(x, y)
-        for layer in layers:
+        z, read = embed(x, y), []
+        for level, layer in enumerate(layers, 1):
             z, _ = layer(z, y.shape[1])
-        logits = read_out(z[:, y.shape[1] :])
+            if level == len(layers) or level in after:
+                read.append(read_out(z[:, y.shape[1] :]))
+        logits = torch.stack(read)
         if not logits.isfinite().all():
             largest = max(part.abs().max() for part in self.parameters())
             raise ValueError(
                 f"the logits are not finite: features reach {x.abs().max():.1e} and weights {largest:.1e}, "
                 f"one of which is too large (or NaN) for {self.dtype}"
             )
-        return logits[:, 0] if logits.shape[1] == 1 else logits
+        return logits
 
     @torch.no_grad()
     def trajectory(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

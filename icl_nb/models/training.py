@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from icl_nb.checks import check_count, check_seed
 from icl_nb.descent import Descent, DivergenceError, add_up, agree, my_part
-from icl_nb.models.attention import InContextTransformer
+from icl_nb.models.attention import InContextTransformer, check_levels
 from icl_nb.models.files import check_path
 from icl_nb.models.state import Run, patience, sweep_up
 from icl_nb.tasks.batch import Task
@@ -43,6 +43,7 @@ def train(
     n_queries: int = 16,
     learning_rate: float = 1e-2,
     symmetry: str | None = None,
+    read_after: Sequence[int] = (),
     progress: bool = True,
     on_step: Callable[[int, InContextTransformer], None] | None = None,
     resume: str | Path | None = None,
@@ -66,6 +67,7 @@ def train(
             layer at every step, :math:`\Pi^T A \Pi`; in an `OrdinaryTransformer` around each linear map, and for each
             task another one. "projection" replaces the weights by their group average after every step. Both are for
             dense and for ordinary models.
+        read_after: layers, counted from 1, whose answers count in the loss beside those of the last, each as much.
         progress: show a bar.
         on_step: called with the number of steps done and the model, before the first step and after each.
         resume: a .safetensors file that keeps the state of the run, written as it goes and on Ctrl-C. Where it is there
@@ -91,6 +93,7 @@ def train(
     if symmetry not in SYMMETRIES:
         raise ValueError(f"symmetry={symmetry!r}; it must be one of {SYMMETRIES}")
     check_count("every", every, 1)
+    check_levels(read_after, model.depth)
     seed = check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     curves = {"loss": [], "accuracy": [], "learning_rate": []}
@@ -100,7 +103,7 @@ def train(
     arguments = {"model": repr(model), "dtype": str(model.dtype), "task": repr(task), "symmetry": symmetry} | {
         "steps": descent.steps, "learning_rate": descent.learning_rate, "batch_size": batch_size, "seed": seed,
         "n_queries": n_queries,
-    }  # fmt: skip
+    } | ({"read_after": list(read_after)} if read_after else {})  # fmt: skip
     run = Run(model, descent, generator, curves, arguments)
     if resume is not None:
         resume = check_path(resume, writable=True)  # now, not after a hundred steps
@@ -119,17 +122,18 @@ def train(
             batch = batch[mine]
             injected = {name: part[mine] if isinstance(part, Tensor) else part for name, part in injected.items()}
         try:
-            logits = reader(batch.x, batch.context_y, **injected).reshape(-1, batch.n_classes)
+            logits = reader.answers(batch.x, batch.context_y, read_after, **injected)  # (R, B, q, K)
         except ValueError as error:
             if step == 0:
                 raise
             raise DivergenceError(f"at step {step} {error}; try a learning rate below {learning_rate}", step) from None
+        logits = logits.reshape(len(logits), -1, batch.n_classes)
         answers = batch.query_y.reshape(-1)
-        share = (logits.argmax(-1) == answers).double().mean() * weight
+        share = (logits[-1].argmax(-1) == answers).double().mean() * weight
         (sums,) = add_up([torch.stack([share, torch.full_like(share, len(noted))])])  # all stop together, or none
         accuracy, stop = sums.tolist()
         curves["accuracy"].append(accuracy)
-        return nn.functional.cross_entropy(logits, answers) * weight
+        return nn.functional.cross_entropy(logits.flatten(0, 1), answers.repeat(len(logits))) * weight
 
     if symmetry == "projection":
         copy.deepcopy(model).symmetrise_()  # to be refused now, and not after a step

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
@@ -62,8 +62,7 @@ class Recipe:
         goal = self.task if isinstance(self.task, LinearTask) else LinearTask()
         model = KINDS[self.kind](goal.n_features, goal.n_classes, **self.model)
         if self.start:
-            # What the parent lacks, slopes, stays as it starts.
-            model.load_state_dict(model.state_dict() | parent(self.start).state_dict())
+            model.load_state_dict(take_up(model.state_dict(), parent(self.start).state_dict()))
         if self.written:
             write_table(model, descent_table(**self.written))
         if self.tied:
@@ -105,6 +104,43 @@ class Recipe:
             "made": time.strftime("%Y-%m-%d", time.gmtime()),
         }
         return model, None, about
+
+
+def take_up(own: dict[str, torch.Tensor], given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    r"""A state that goes on from another: what the other lacks, slopes and heads, stays as it starts.
+
+    .. math:: \theta_{lh} \leftarrow \theta'_{lh} \text{ for } h \le H', \qquad
+        \theta_{lh} \text{ as it starts for } h > H'
+
+    Arguments:
+        own: tensors by name; parts of layers and heads are `(L, H, ...)`.
+        given: some of them, `(L, H', ...)` with no more heads.
+
+    Raises:
+        ValueError: a tensor that is not among `own`, or that differs in more than having fewer heads.
+
+    Source: own.
+
+    Example:
+        >>> start = take_up({"m": torch.zeros(2, 3, 1)}, {"m": torch.ones(2, 1, 1)})
+        >>> start["m"][0, :, 0].tolist()
+        [1.0, 0.0, 0.0]
+    """
+    state = {name: part.clone() for name, part in own.items()}
+    for name, part in given.items():
+        there = state.get(name)
+        if there is None:
+            raise ValueError(f"{name} is no tensor of this model; it has {', '.join(own)}")
+        if there.shape == part.shape:
+            state[name] = part
+            continue
+        grown = there.ndim == part.ndim > 2 and there.shape[1] > part.shape[1]
+        if not grown or there.shape[:1] + there.shape[2:] != part.shape[:1] + part.shape[2:]:
+            raise ValueError(
+                f"{name} is {tuple(part.shape)} and must become {tuple(there.shape)}; only heads are added"
+            )
+        there[:, : part.shape[1]] = part
+    return state
 
 
 def tie_(model: InContextTransformer) -> None:
@@ -199,6 +235,12 @@ def _memory(copies: int, depth: int, heads: int, steps: int, seed: int = 0, rate
     return Recipe("equivariant", model | {"seed": seed}, training | {"seed": seed})
 
 
+def _early(seed: int) -> Recipe:
+    """Six layers of two heads, whose answers count in the loss after every second layer."""
+    recipe = _memory(1, 6, 2, 4000, seed)
+    return replace(recipe, training=recipe.training | {"read_after": (2, 4)})
+
+
 # Beyond the paper: the frontier of depth and copies, and the best without and with a memory.
 _FRONTIER = (
     {f"copies{m}-{seed}": _memory(m, 6, 2, 4000, seed) for m in (1, 2, 3) for seed in range(3)}
@@ -229,9 +271,14 @@ _ORDINARY = {
         {"depth": 12, "heads": 3, "scalars": 4} | copies,
         {"steps": 1000, "learning_rate": 5e-3, "seed": 0},
         start=start,
-        teacher="ordinary-0",
+        teacher=f"ordinary-{seed}",
     )
-    for name, start, copies in (("follower", "recursion", {}), ("follower-memory", "memory", {"copies": 3}))
+    for name, start, copies, seed in (
+        ("follower", "recursion", {}, 0),
+        ("follower-memory", "memory", {"copies": 3}, 0),
+        ("follower-again", "recursion", {}, 1),
+        ("follower-memory-again", "memory", {"copies": 3}, 1),
+    )
 }
 
 
@@ -239,27 +286,53 @@ _ORDINARY = {
 IMITATION: dict[str, Any] = {"steps": 6, "rate": 8.0, "sharp": 10.0}
 
 
-def _trusted(start: str, steps: int, rate: float, seed: int, batch_size: int, **task) -> Recipe:
-    """Two copies, and scalars that depend on the length of the context, for tasks as real tables are."""
-    model = {"depth": 12, "heads": 2, "scalars": 4, "copies": 2, "slopes": True, "seed": 0}
+_TWO_COPIES = {"heads": 2, "copies": 2}
+
+
+def _trusted(start: str, shape: dict, steps: int, rate: float, seed: int, batch_size: int, **task) -> Recipe:
+    """Scalars that depend on the length of the context, for tasks as real tables are."""
+    model = {"depth": 12, "scalars": 4, "slopes": True, "seed": 0} | shape
     training = {"steps": steps, "learning_rate": rate, "batch_size": batch_size, "n_queries": 24, "seed": seed}
     return Recipe("equivariant", model, training, TableTask(curved=0.3, **task), start=start)
 
 
-def _trusted_family(name: str, start: str, seed: int) -> dict[str, Recipe]:
-    """A clean table of two copies goes on to short contexts, to long ones, and to sharper tasks."""
+def _trusted_family(name: str, start: str, seed: int, shape: dict = _TWO_COPIES) -> dict[str, Recipe]:
+    """A clean table goes on to short contexts, to long ones, and to sharper tasks."""
     short, long = f"{name}-short", f"{name}-long"
     few, more = {"n_features": (2, 24)}, {"n_features": (2, 30), "n_classes": (2, 10)}
     soft, sharp = {"log_sharpness": (-0.7, 5.0)}, {"log_sharpness": (-0.7, 6.0)}
     return {
-        short: _trusted(start, 2500, 4e-3, seed, 64, n_points=(10, 400), most=1000, **few, **soft),
-        long: _trusted(short, 1800, 2.5e-3, seed + 1, 64, n_points=(16, 1000), most=1500, **more, **soft),
-        name: _trusted(long, 1200, 2e-3, seed + 2, 96, n_points=(12, 800), most=2000, **more, **sharp),
+        short: _trusted(start, shape, 2500, 4e-3, seed, 64, n_points=(10, 400), most=1000, **few, **soft),
+        long: _trusted(short, shape, 1800, 2.5e-3, seed + 1, 64, n_points=(16, 1000), most=1500, **more, **soft),
+        name: _trusted(long, shape, 1200, 2e-3, seed + 2, 96, n_points=(12, 800), most=2000, **more, **sharp),
     }
 
 
-# Chapter 11: the table of the estimator, and another from another start and other tasks.
-_TRUSTED = _trusted_family("trusted", "copies2-deep-2", 0) | _trusted_family("trusted-again", "copies2-deep-1", 10)
+# Chapter 11: the table of the estimator; another from another start and other tasks; and a rival of one copy with as
+# many numbers, whose start has three of its eight heads.
+_TRUSTED = (
+    _trusted_family("trusted", "copies2-deep-2", 0)
+    | _trusted_family("trusted-again", "copies2-deep-1", 10)
+    | _trusted_family("trusted-one", "recursion", 0, {"heads": 8})
+)
+
+
+# Chapter 11: "copies1" again, with answers that count in the loss after every second layer.
+_EARLY = {f"early-{seed}": _early(seed) for seed in range(3)}
+
+
+# Chapter 11: clean tasks of every length, with slopes and without: does a sharpness that grows with log n make the
+# error fall faster?
+_LENGTHS = {
+    name: Recipe(
+        "equivariant",
+        {"depth": 12, "scalars": 4, "seed": 0} | _TWO_COPIES | slopes,
+        {"steps": 2000, "learning_rate": 4e-3, "batch_size": 64, "n_queries": 48, "seed": 0},
+        TableTask((16, 800), (2, 10), (2, 3), (8.0, 9.0), flips=0.0, most=800),
+        start="copies2-deep-2",
+    )
+    for name, slopes in (("lengths", {"slopes": True}), ("lengths-flat", {}))
+}
 
 
 RECIPES: dict[str, Recipe] = (
@@ -287,6 +360,8 @@ RECIPES: dict[str, Recipe] = (
     | {f"{name}-{seed}": recipe for name, family in _FAMILIES.items() for seed, recipe in enumerate(family)}
     | _FRONTIER
     | _TRUSTED
+    | _LENGTHS
+    | _EARLY
     | _ORDINARY
     | {
         "imitation": Recipe(

@@ -43,8 +43,13 @@ METHODS = {
 }
 
 
-# Asked on the tables of `real` alone: the default's table from another start and other tasks, without its partner.
-SEEDS = {"second seed": RecursionClassifier("trusted-again")}
+# Asked on the tables of `real` alone, without a partner: the default's table; from another start and other tasks; with
+# one copy and as many numbers, in heads.
+SEEDS = {
+    "alone": RecursionClassifier("trusted"),
+    "second seed": RecursionClassifier("trusted-again"),
+    "one copy": RecursionClassifier("trusted-one"),
+}
 
 
 def benchmark_tables(

@@ -407,3 +407,41 @@ def test_descent_stops_where_nothing_is_to_be_descended(broken):
         list(descend([x], 3, 0.1, lambda step: x * (1 if step == 0 else broken), progress=False))
     with pytest.raises(ValueError, match="gradient overflows at step 0"):
         list(descend([x], 3, 0.1, lambda step: (x - x.detach()).abs().sqrt(), progress=False))
+
+
+def test_answers_after_some_layers_count_as_much():
+    """The loss is the mean over the layers that are read, each on its own."""
+    for model in (build(depth=4), build(EquivariantTransformer, depth=4)):
+        batch = TASK.sample(6, seed=torch.Generator().manual_seed(0), n_queries=3, dtype=torch.float64)
+        stream = [z for z, _ in model.stream(batch.x, batch.context_y)]
+        losses = [
+            torch.nn.functional.cross_entropy(
+                model.read_out(stream[level][:, 8:]).flatten(0, 1), batch.query_y.flatten()
+            )
+            for level in (1, 3, 4)
+        ]
+        history = run(model, steps=1, read_after=(1, 3))
+        assert history.loss[0] == pytest.approx(torch.stack(losses).mean().item(), rel=1e-12)
+
+
+def test_answers_are_those_of_a_model_cut_short():
+    model = build(EquivariantTransformer, depth=3, heads=2)
+    batch = TASK.sample(5, n_queries=2, dtype=torch.float64)
+    first, last = model.answers(batch.x, batch.context_y, (1,))
+    short = build(EquivariantTransformer, depth=1, heads=2)
+    short.load_state_dict({name: part[:1] if part.ndim > 1 else part for name, part in model.state_dict().items()})
+    torch.testing.assert_close(first, short(batch.x, batch.context_y))
+    torch.testing.assert_close(last, model(batch.x, batch.context_y))
+    assert (first - last).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("after", [(0,), (4,), (2, 1), (1, 1), (1.5,)])
+def test_layers_that_cannot_be_read(after):
+    with pytest.raises(ValueError, match="after"):
+        run(build(depth=4), read_after=after)
+
+
+def test_reading_early_changes_the_training():
+    plain, early = build(depth=3), build(depth=3)
+    run(plain), run(early, read_after=(1, 2))
+    assert (weights(plain) - weights(early)).abs().max() > 1e-4

@@ -10,7 +10,7 @@ from icl_nb.models.files import load, save
 from icl_nb.models.training import train
 from icl_nb.runs import engine
 from icl_nb.shipped import retrain as module
-from icl_nb.shipped.recipes import tie_
+from icl_nb.shipped.recipes import take_up, tie_
 from icl_nb.shipped.retrain import HEADLINES, RECIPES, retrain
 from icl_nb.tasks.linear import LinearTask
 
@@ -99,3 +99,40 @@ def test_a_tied_table_ships_tied():
     for name in (name for name, recipe in RECIPES.items() if getattr(recipe, "tied", False)):
         model = load(name)
         assert all((part == part[0]).all() for part in (model.m, model.v)), name
+
+
+def test_what_a_parent_lacks_stays_as_it_starts():
+    small, large = (
+        EquivariantTransformer(depth=2, heads=2, scalars=4),
+        EquivariantTransformer(depth=2, heads=3, scalars=4, slopes=True, seed=5),
+    )
+    own = {name: part.clone() for name, part in large.state_dict().items()}
+    state = take_up(large.state_dict(), small.state_dict())
+    large.load_state_dict(state)
+    assert (large.m[:, :2] == small.m).all() and (large.v[:, :2] == small.v).all() and large.scale == small.scale
+    assert (large.m[:, 2] == own["m"][:, 2]).all() and (large.v[:, 2] == own["v"][:, 2]).all()
+    assert not large.m_slope.any()
+    # Heads that move nothing leave the answers as they were.
+    large.v.data[:, 2] = 0
+    batch = LinearTask().sample(3, n_queries=2)
+    torch.testing.assert_close(large(batch.x, batch.context_y), small(batch.x, batch.context_y))
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"w": torch.ones(1)}, "no tensor"),
+        ({"m": torch.ones(2, 4, 1)}, "only heads"),
+        ({"m": torch.ones(1, 2, 1)}, "only heads"),
+        ({"m": torch.ones(2, 1, 2)}, "only heads"),
+        ({"m": torch.ones(2, 1)}, "only heads"),
+    ],
+)
+def test_a_parent_of_another_kind_is_refused(given, word):
+    with pytest.raises(ValueError, match=word):
+        take_up({"m": torch.zeros(2, 3, 1)}, given)
+
+
+def test_a_rival_has_as_many_numbers():
+    one, two = (sum(part.numel() for part in load(name).parameters()) for name in ("trusted-one", "trusted"))
+    assert abs(one - two) <= 1 < one
