@@ -16,7 +16,13 @@ PAGES = {
     "tasks": ("Tasks", ["tasks.batch", "tasks.linear", "tasks.families", "tasks.tables", "tasks.shifts"]),
     "evaluation": (
         "Evaluation",
-        ["evaluation.scores", "evaluation.baselines", "evaluation.oracle", "evaluation.survey"],
+        [
+            "evaluation.scores",
+            "evaluation.baselines",
+            "evaluation.oracle",
+            "evaluation.survey",
+            "evaluation.unlabelled",
+        ],
     ),
     "symmetry": ("Symmetry", ["symmetry"]),
     "models": (
@@ -64,6 +70,7 @@ PAGES = {
                 "regret",
                 "trained",
                 "ladder",
+                "exponents",
             )
         ],
     ),

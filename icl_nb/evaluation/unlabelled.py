@@ -16,7 +16,8 @@ def em_predict(batch: Batch, *, iterations: int = 50) -> Tensor:
     r"""Class probabilities of the queries from EM on a mixture of one round Gaussian a class, all of one width.
 
     .. math:: r_{jk} \propto \pi_k\, e^{-\|x_j - \mu_k\|^2 / 2 s^2}, \quad
-        \mu_k = \frac{\sum_j r_{jk} x_j}{\sum_j r_{jk}}, \quad s^2 = \frac{1}{n d} \sum_{jk} r_{jk} \|x_j - \mu_k\|^2, \quad \pi_k = \frac1n \sum_j r_{jk}
+        \mu_k = \frac{\sum_j r_{jk} x_j}{\sum_j r_{jk}},
+        \quad s^2 = \frac{1}{n d} \sum_{jk} r_{jk} \|x_j - \mu_k\|^2, \quad \pi_k = \frac1n \sum_j r_{jk}
 
     A labelled point belongs to its class for good; the unlabelled are shared anew in each round. It starts from the
     labelled points alone. A class without a labelled point has probability 0.

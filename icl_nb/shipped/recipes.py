@@ -238,7 +238,7 @@ def _memory(copies: int, depth: int, heads: int, steps: int, seed: int = 0, rate
 def _early(seed: int) -> Recipe:
     """Six layers of two heads, whose answers count in the loss after every second layer."""
     recipe = _memory(1, 6, 2, 4000, seed)
-    return replace(recipe, training=recipe.training | {"read_after": (2, 4)})
+    return replace(recipe, training=recipe.training | {"read_after": [2, 4]})
 
 
 # Beyond the paper: the frontier of depth and copies, and the best without and with a memory.
@@ -327,7 +327,7 @@ _LENGTHS = {
     name: Recipe(
         "equivariant",
         {"depth": 12, "scalars": 4, "seed": 0} | _TWO_COPIES | slopes,
-        {"steps": 2000, "learning_rate": 4e-3, "batch_size": 64, "n_queries": 48, "seed": 0},
+        {"steps": 1500, "learning_rate": 4e-3, "batch_size": 64, "n_queries": 48, "seed": 0},
         TableTask((16, 800), (2, 10), (2, 3), (8.0, 9.0), flips=0.0, most=800),
         start="copies2-deep-2",
     )
