@@ -35,7 +35,7 @@ RIVALS = {"logistic": 1e4, "penalised": 1.0}  # logistic regression, by C
 
 NAMES = (
     *RIVALS,
-    *("lengths", f"lengths{FROZEN}", "lengths-flat"),
+    *("lengths", f"lengths{FROZEN}", "lengths-flat", "lengths-again", "lengths-again-flat"),
     *("trusted", f"trusted{FROZEN}", "trusted-again", "copies2-deep-2"),
 )
 

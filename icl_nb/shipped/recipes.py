@@ -324,14 +324,15 @@ _EARLY = {f"early-{seed}": _early(seed) for seed in range(3)}
 # Chapter 11: clean tasks of every length, with slopes and without: does a sharpness that grows with log n make the
 # error fall faster?
 _LENGTHS = {
-    name: Recipe(
+    f"{name}{suffix}": Recipe(
         "equivariant",
         {"depth": 12, "scalars": 4, "seed": 0} | _TWO_COPIES | slopes,
-        {"steps": 1500, "learning_rate": 4e-3, "batch_size": 64, "n_queries": 48, "seed": 0},
+        {"steps": 1500, "learning_rate": 4e-3, "batch_size": 64, "n_queries": 48, "seed": seed},
         TableTask((16, 800), (2, 10), (2, 3), (8.0, 9.0), flips=0.0, most=800),
-        start="copies2-deep-2",
+        start=start,
     )
-    for name, slopes in (("lengths", {"slopes": True}), ("lengths-flat", {}))
+    for name, start, seed in (("lengths", "copies2-deep-2", 0), ("lengths-again", "copies2-deep-1", 1))
+    for suffix, slopes in (("", {"slopes": True}), ("-flat", {}))
 }
 
 
