@@ -235,10 +235,10 @@ def _memory(copies: int, depth: int, heads: int, steps: int, seed: int = 0, rate
     return Recipe("equivariant", model | {"seed": seed}, training | {"seed": seed})
 
 
-def _early(seed: int) -> Recipe:
-    """Six layers of two heads, whose answers count in the loss after every second layer."""
-    recipe = _memory(1, 6, 2, 4000, seed)
-    return replace(recipe, training=recipe.training | {"read_after": [2, 4]})
+def _early(depth: int, steps: int, after: list[int], seed: int) -> Recipe:
+    """One copy and two heads, and answers that count in the loss after some layers and the last."""
+    recipe = _memory(1, depth, 2, steps, seed)
+    return replace(recipe, training=recipe.training | {"read_after": after})
 
 
 # Beyond the paper: the frontier of depth and copies, and the best without and with a memory.
@@ -271,14 +271,9 @@ _ORDINARY = {
         {"depth": 12, "heads": 3, "scalars": 4} | copies,
         {"steps": 1000, "learning_rate": 5e-3, "seed": 0},
         start=start,
-        teacher=f"ordinary-{seed}",
+        teacher="ordinary-0",
     )
-    for name, start, copies, seed in (
-        ("follower", "recursion", {}, 0),
-        ("follower-memory", "memory", {"copies": 3}, 0),
-        ("follower-again", "recursion", {}, 1),
-        ("follower-memory-again", "memory", {"copies": 3}, 1),
-    )
+    for name, start, copies in (("follower", "recursion", {}), ("follower-memory", "memory", {"copies": 3}))
 }
 
 
@@ -317,8 +312,11 @@ _TRUSTED = (
 )
 
 
-# Chapter 11: "copies1" again, with answers that count in the loss after every second layer.
-_EARLY = {f"early-{seed}": _early(seed) for seed in range(3)}
+# Chapter 11: "copies1" again, with answers that count in the loss after every second layer; and "copies1-deep-1", after
+# every third.
+_EARLY = {f"early-{seed}": _early(6, 4000, [2, 4], seed) for seed in range(3)} | {
+    "early-deep": _early(12, 5000, [3, 6, 9], 1)
+}
 
 
 # Chapter 11: clean tasks of every length, with slopes and without: does a sharpness that grows with log n make the
