@@ -70,14 +70,6 @@ def test_fitted_coefficients_are_the_best():
         assert loss(best) <= min(loss(best + step), loss(best - step))
 
 
-@pytest.mark.parametrize("call", [em_predict, lambda batch: polynomial_scores(batch, 1)])
-def test_no_label_is_refused(call):
-    batch = LinearTask().sample(2)
-    bare = replace(batch, y=batch.y.clone().fill_(-1))
-    with pytest.raises(ValueError, match="no labelled"):
-        call(bare)
-
-
 def test_refused():
     batch = LinearTask().sample(2)
     with pytest.raises(ValueError, match="degree"):
