@@ -41,6 +41,7 @@ PAGES = {
                 "separation",
                 "account",
                 "population",
+                "rate",
                 "noise",
                 "contraction",
                 "certificate",
@@ -70,6 +71,7 @@ PAGES = {
                 "regret",
                 "trained",
                 "ladder",
+                "rates",
                 "exponents",
             )
         ],
