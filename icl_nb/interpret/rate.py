@@ -183,8 +183,8 @@ def stall_constant(
 
     Example:
         >>> one = Recursion({"alpha": [[0.4]], "beta": 0, "gamma": 0, "delta": 1}, n_classes=2)
-        >>> theory = (1 - 0.16) ** -2 / 0.4 / np.sqrt(2 * np.pi)
-        >>> bool(abs(stall_constant(one, points=512) / theory - 1) < 0.05)
+        >>> theory = 1 / (1 - 0.16) / 0.4 / np.sqrt(2 * np.pi)  # d = 3
+        >>> bool(abs(stall_constant(one, n_features=3) / theory - 1) < 0.05)
         True
     """
     check_count("radii", radii, 1)
