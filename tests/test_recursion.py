@@ -319,6 +319,23 @@ def test_memory_does_not_grow_with_the_square_of_the_context(monkeypatch):
     assert peak < 8 * 950**2 / 4
 
 
+@pytest.mark.parametrize("tasks", [0, 5])
+def test_as_much_attention_at_once_as_is_said(tasks, monkeypatch):
+    """Whole tasks as long as they fit, and where not even one does, one row of one task."""
+    sizes, each, points = [], 2 * 20, 23  # heads times context points
+
+    def watched(*given):
+        x, u, A = step(*given)
+        sizes.append(A.size)
+        return x, u, A
+
+    monkeypatch.setattr(module, "step", watched)
+    monkeypatch.setattr(module, "BLOCK", max(1, tasks * each * points)), monkeypatch.setattr(module, "LEAST_ROWS", 1)
+    random = np.random.default_rng(0)
+    random_recursion()(random.normal(size=(10, points, 2)), random.integers(0, 3, (10, 20)))
+    assert set(sizes) == {tasks * each * points or each}
+
+
 @pytest.mark.parametrize(("size", "scalar"), [(1e154, 1.0), (1e200, 1.0), (1.0, 1e200), (1e308, 0.0)])
 def test_what_is_too_large_is_an_error_and_no_nan(size, scalar):
     recursion = Recursion({name: np.full((3, 1), scalar) for name in SCALARS})
