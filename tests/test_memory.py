@@ -109,6 +109,7 @@ def test_one_scale_is_that_of_the_first_copy():
     table = {name: 0.3 * np.random.default_rng(0).normal(size=(2, 1, 3, 3)) for name in SCALARS}
     one, each, all_alike = (Recursion(table, scale=scale) for scale in (2.0, [2.0, 0.0, 0.0], [2.0, 2.0, 2.0]))
     assert one.scale.tolist() == [2.0, 0.0, 0.0]
+    assert Recursion(table, scale=[2, 0, 0]).scale.dtype == np.float64
     batch = draw()
     logits = one(batch.x, batch.context_y)
     assert np.array_equal(logits, each(batch.x, batch.context_y))
