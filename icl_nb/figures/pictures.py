@@ -6,6 +6,7 @@ What they compute in the page is what `icl_nb.symmetry`, `icl_nb.recursion`, `ic
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,7 +48,8 @@ def averaging(matrix: ArrayLike, orders: ArrayLike, n_features: int, *, alt: str
     marks, cell = "", 280 / size
     mean = matrix[orders[:, :, None], orders[:, None, :]].mean(0)
     for side, part in enumerate((matrix, mean)):
-        for (i, j), value in np.ndenumerate(part):
+        for i, j in np.ndindex(part.shape):
+            value = float(part[i, j])
             x, y = 10 + 310 * side + j * cell, 10 + i * cell
             marks += (
                 f'<path d="M{x:.1f},{y:.1f}h{cell - 1:.1f}v{cell - 1:.1f}h-{cell - 1:.1f}z" '
@@ -187,7 +189,7 @@ def induction(
             raise ValueError(f"run {name!r} must have copying, selection and sharpness of shapes {shapes}")
         films[name] = {"step": np.asarray(run["step"]).tolist()} | {part: Fixed(run[part], 4) for part in shapes}
     parents = tuple(lag - 1 for lag in lags)
-    state = {"place": len(tokens) - 1, "set": list(subsets).index(parents) if parents in subsets else 0}
+    state: dict[str, Any] = {"place": len(tokens) - 1, "set": list(subsets).index(parents) if parents in subsets else 0}
     state |= {"run": next(iter(films)), "at": 0} if films else {"lead": 2.9, "mass": round(1 / len(subsets), 2), "a": 3}
     given = {"tokens": tokens.tolist(), "subsets": [list(part) for part in subsets], "lags": lags, "states": 3}
     given |= {"heads": heads, "window": window, "runs": films}

@@ -8,6 +8,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,8 @@ def law_of(name: str, *, sizes: dict[int, int] | None = None, seed: int = 71) ->
     recursion = Recursion.from_model(model)
     g = growth(recursion)
     g = g[:, 0] if g.ndim == 2 else g
-    out = {"growth": g.round(5).tolist(), "dropped": round(float(recursion.dropped.max()), 4)}
+    assert recursion.dropped is not None  # it was read off a model
+    out: dict[str, Any] = {"growth": g.round(5).tolist(), "dropped": round(float(recursion.dropped.max()), 4)}
     for n, tasks in (SIZES if sizes is None else sizes).items():
         batch = LinearTask(n, 5, recursion.n_classes).sample(tasks, seed=seed, n_queries=300, dtype=torch.float64)
         rows = [_by_layer(name, model, recursion, batch[b : b + 1]) for b in range(tasks)]
@@ -94,8 +96,9 @@ def law_of(name: str, *, sizes: dict[int, int] | None = None, seed: int = 71) ->
     return out
 
 
-def _by_layer(name: str, model, recursion: Recursion, batch: Batch) -> tuple[list, list]:
+def _by_layer(name: str, model, recursion: Recursion, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Growth, separation and accuracy by layer, of a task and of its limit, `(3, L + 1)` each."""
+    assert batch.w is not None  # a LinearTask knows its class vectors
     x, y, w = batch.x.numpy(), batch.context_y[0].numpy(), batch.w[0].numpy()
     basis, n = class_space(w), len(y)
     across = x[0, :n] - x[0, :n] @ basis.T @ basis
@@ -112,14 +115,14 @@ def _by_layer(name: str, model, recursion: Recursion, batch: Batch) -> tuple[lis
     right = (logits.argmax(-1) == queries.labels) @ queries.weights
     right[0] = 0.0
     limit = (g[:, 0] if g.ndim == 2 else g, population_separation(path, law, x.shape[-1]), right)
-    return np.transpose(found), np.array(limit)
+    return np.array(found).T, np.array(limit)
 
 
 @torch.no_grad()
 def _stream(name: str, model, recursion: Recursion, batch: Batch):
     """Context points `(n, d)` of the first copy and logits of the queries, before and after each layer."""
     n, d = batch.context_y.shape[1], batch.x.shape[-1]
-    if recursion.dropped.any():  # the network itself
+    if recursion.dropped is not None and recursion.dropped.any():  # the network itself
         for z, _ in model.stream(batch.x, batch.context_y):
             yield z[0, :n, :d].numpy(), model.read_out(z[:, n:])[0].numpy()
         return
@@ -301,6 +304,7 @@ def bias_of(
     said = predict(model, replace(batch, x=scale * batch.x), batch_size=1).argmax(-1)
     error = (said != batch.query_y).double().mean(-1)
     limit, rarest = [], []
+    assert batch.w is not None  # a LinearTask knows its class vectors
     for w in batch.w.numpy():
         law, asked = population_law(w, radial=12, angular=10), population_law(w, radial=10, angular=60)
         limit.append(1 - population_accuracy(scaled, law, asked)[-1])
