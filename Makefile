@@ -66,7 +66,7 @@ book: env ## Build the book into _build/html/index.html; a warning fails it
 
 .PHONY: browser
 browser: env ## Test the built site in the system's Chromium (CHROMIUM=... names another); `make book` comes first
-	ICL_NB_BROWSER=required $(PYTEST) tests/test_browser.py -n $(JOBS) $(ARGS)
+	ICL_NB_BROWSER=required $(PYTEST) tests/test_browser.py tests/test_live.py -n $(JOBS) $(ARGS)
 
 .PHONY: archive
 archive: book ## Pack the built site into one zip file, with its SHA-256 beside it
@@ -104,6 +104,7 @@ tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law, de
 	$(BIN)/python -m icl_nb.shipped.regret
 	$(BIN)/python -m icl_nb.shipped.trained
 	$(BIN)/python -m icl_nb.shipped.ladder
+	$(BIN)/python -m icl_nb.shipped.rates
 
 .PHONY: variations
 variations: env ## Repeat the short runs of chapters 13 and 14 (about ten minutes)

@@ -27,8 +27,11 @@ VERDICTS = {
     "negative": "it speaks against a method of this book, or against what was hoped for",
     "withdrawn": "it stood in the book, and a baseline or a control sank it",
 }
-# A decimal, or a number of per cent; not a version, an identifier, or the inside of a name.
-QUOTED = re.compile(r"(?<![\w.,/:-])\d[\d,]*\.\d+(?![\w.]*\d)|(?<![\w.,/:-])\d+(?= ?%| per cent)")
+# A decimal, a number of per cent, or either number of a count such as 9 of 13; not a version, an identifier, or the
+# inside of a name.
+QUOTED = re.compile(
+    r"(?<![\w.,/:-])(?:\d[\d,]*\.\d+(?![\w.]*\d)|\d+(?= ?%| per cent| of \d)|(?<=\d of )\d[\d,]*(?!\.?\d))"
+)
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 
 
@@ -71,7 +74,11 @@ def cell_text(anchor: str) -> str:
 
 
 def quoted(text: str) -> list[str]:
-    """The decimals and percentages in a text, signs and thousands' commas left out; code and links do not count."""
+    """The decimals, percentages and counts in a text, signs and thousands' commas left out, but those of code and links.
+
+    >>> quoted("right in 9 of 13, or 69 %, of `run(3 of 4)` for 5 seeds; 0.5 of 2.25")
+    ['9', '13', '69', '0.5', '2.25']
+    """
     text = re.sub(r"`[^`]*`|\]\([^)]*\)|\{[\w:]+\}|https?://\S+", " ", text)
     return [token.replace(",", "") for token in QUOTED.findall(text)]
 
@@ -132,7 +139,7 @@ def faults(row: dict) -> list[str]:
 
 
 def numbers(rows: list[dict]) -> set[str]:
-    """Every decimal and percentage that the ledger holds."""
+    """Every decimal, percentage and count that the ledger holds."""
     parts = ("claim", "evidence", "baseline", "control")
     return {token for row in rows for part in parts for token in quoted(row[part])}
 

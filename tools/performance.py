@@ -18,8 +18,9 @@ HEAD = """# How fast it is
 Measured on {date} on {machine}, torch {torch}, one thread, with {load:.1f}
 processes asking for {cores} cores: {busy}
 A time is what the process itself spent computing. All contenders of a table take their turns in one run, so that
-what else the machine does hits all of them: a ratio says more than a time, and the range beside it holds the middle
-half of the {rounds} rounds. `make bench` repeats all of it on your machine and writes this page;
+what else the machine does hits all of them, and a ratio says more than a time. It is the median of the ratios within
+the {rounds} rounds, which need not be the ratio of the two medians; the range beside it holds their middle half.
+`make bench` repeats all of it on your machine and writes this page;
 `icl-nb bench --json` gives the numbers alone, and `--device cuda` those of a GPU, which
 nobody has stored here yet.
 """
