@@ -435,6 +435,11 @@ def test_stands_alone():
     assert imported - sys.stdlib_module_names == {"numpy"}
 
 
+def test_numbers_of_other_kinds_become_those_of_python():
+    recursion = Recursion({name: [[1]] for name in SCALARS}, n_classes=np.int64(3), scale=np.array(2))
+    assert type(recursion.n_classes) is int and type(recursion.scale) is float and recursion.table.alpha.dtype == float
+
+
 # What is refused
 
 
