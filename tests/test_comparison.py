@@ -111,6 +111,23 @@ def test_nbval_obeys(tmp_path):
     assert failed_cells(run_pytest(tmp_path, "--nbval-exact")) == [0, 1, 2, 3]
 
 
+def test_pictures_are_not_compared_and_what_stands_beside_them_is(tmp_path):
+    source = "from IPython.display import display\n" + (
+        "display({'image/svg+xml': '<svg>NOW</svg>', 'text/plain': 'SAID'}, raw=True)"
+    )
+    stored = {"image/svg+xml": "<svg/>", "application/vnd.icl-nb.narrow+svg": "<svg/>", "text/plain": "a figure"}
+    cells = [
+        new_code_cell(
+            source.replace("SAID", said), execution_count=number, outputs=[new_output("display_data", dict(stored))]
+        )
+        for number, said in enumerate(("a figure", "another"), 1)
+    ]
+    notebook = printing()
+    notebook.cells = cells
+    nbformat.write(notebook, tmp_path / "drawn.ipynb")
+    assert failed_cells(run_pytest(tmp_path)) == [1]
+
+
 JITTERED = {
     "stable": "print(f'{LinearTask().sample(50, seed=0).x.mean():.2f}')",
     "words": "print('all there:', bool(load('four-0').m.isfinite().all()))",

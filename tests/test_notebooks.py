@@ -23,9 +23,10 @@ PARTS = ("Learning goals", "Limitations", "Exercises", "Key takeaways", "Referen
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:root|home|work|tmp|Users|private|opt|var|usr)/|\bfile:/|\b[A-Z]:\\")
 WIDGET = re.compile(r"\binteract(?:ive|ive_output|_manual)?\(|@interact|\bwidgets\.\w+\(")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
+PICTURES = ("image/svg+xml", "application/vnd.icl-nb.narrow+svg")
+OTHER_PICTURES = ("image/png", "image/jpeg")  # which do not follow the page
 # Keys that nbval skips, and the text that stands in for a figure, which says nothing of what it shows.
-SKIPPED = ("image/png", "image/jpeg", WIDGET_VIEW)
+SKIPPED = (*PICTURES, *OTHER_PICTURES, WIDGET_VIEW)
 FIGURE_TEXT = re.compile(r"<Figure size \S+ with \d+ Axes>")
 
 
@@ -91,7 +92,12 @@ def cell_faults(cell) -> list[str]:
         found.append("an error is stored")
     if any(output.get("name") == "stderr" for output in cell.outputs):
         found.append("stderr is stored")
-    if any(kind in output.get("data", {}) for output in cell.outputs for kind in PICTURES):
+    kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+    if kinds & set(OTHER_PICTURES):
+        found.append("a picture that is no SVG; use_style() comes first")
+    if kinds & set(PICTURES):
+        if not kinds >= set(PICTURES):
+            found.append("a figure for one width alone")
         mystnb = cell.metadata.get("mystnb", {})
         if len(mystnb.get("image", {}).get("alt", "")) < 20:
             found.append("a figure without alt text (mystnb.image.alt)")
@@ -135,7 +141,7 @@ def test_chapter_has_its_parts(path):
 
 def sound_notebook():
     stream = new_output("stream", name="stdout", text="0.667\n")
-    drawn = {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 640x480 with 1 Axes>"}
+    drawn = dict.fromkeys(PICTURES, "<svg/>") | {"text/plain": "<Figure size 640x480 with 1 Axes>"}
     mystnb = {"image": {"alt": "Accuracy rises with the context."}, "figure": {"caption": "Accuracy.", "name": "fig-a"}}
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "icl_nb": {"seconds": 0}}
     cells = [
@@ -166,6 +172,8 @@ SPOILERS = {
     "stderr is stored": lambda cells, _: cells[1].outputs[0].update(name="stderr"),
     "without alt text": lambda cells, _: cells[2].metadata.mystnb.pop("image"),
     "without caption": lambda cells, _: cells[2].metadata.mystnb.figure.pop("caption"),
+    "no SVG": lambda cells, _: cells[2].outputs.append(new_output("display_data", {"image/png": "iVBORw0KGgo="})),
+    "one width alone": lambda cells, _: cells[2].outputs[0].data.pop(PICTURES[1]),
     "widget view is stored": lambda cells, _: cells[1].outputs.append(new_output("display_data", {WIDGET_VIEW: {}})),
     "widget without the tags": lambda cells, _: cells[3].metadata.update(tags=["nbval-ignore-output"]),
     "path of one machine": lambda cells, _: cells[1].outputs[0].update(text="read /" + "home/someone/data\n"),

@@ -37,6 +37,33 @@
     return found;
   },
 
+  // Figures in the page: type below 11 px, and words that leave their picture or lie on each other. Of a formula the
+  // letters count, not their indices; where lines of type touch by a little, they still read.
+  figures: () => {
+    const found = [], name = e => e.textContent.trim().slice(0, 30);
+    for (const picture of document.querySelectorAll(".icl-figure svg")) {
+      if (!picture.checkVisibility()) continue;
+      const frame = picture.getBoundingClientRect(), scale = frame.width / picture.viewBox.baseVal.width;
+      const texts = [...picture.querySelectorAll("text")].filter(e => e.textContent.trim());
+      const boxes = texts.map(e => e.getBoundingClientRect());
+      texts.forEach((text, i) => {
+        const parts = [text, ...text.querySelectorAll("tspan")].filter(e => e.childElementCount === 0);
+        const size = scale * Math.max(...parts.map(e => parseFloat(getComputedStyle(e).fontSize)));
+        const a = boxes[i], where = `${picture.closest("figure")?.id || "figure"}: "${name(text)}"`;
+        if (size < 11) found.push(`${where} is of ${size.toFixed(1)} px`);
+        if (a.left < frame.left - 1 || a.right > frame.right + 1 || a.top < frame.top - 1 || a.bottom > frame.bottom + 1) {
+          found.push(`${where} leaves its picture`);
+        }
+        for (let j = 0; j < i; j++) {
+          const b = boxes[j], wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+          const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+          if (wide > 2 && high > 4) found.push(`${where} lies on "${name(texts[j])}"`);
+        }
+      });
+    }
+    return found;
+  },
+
   // Marks one text of each look: colour, grounds it stands on, size and weight. axe judges contrast by where a text
   // lies, which takes seconds for the thousands of words of code in a page that have a dozen looks between them.
   looks: inside => {

@@ -109,6 +109,11 @@ def layout_faults(page, phone: bool) -> list[str]:
     return page.evaluate(f"({_QUESTIONS}).layout({str(phone).lower()})")
 
 
+def figure_faults(page) -> list[str]:
+    """Figures with type below 11 px, and words in them that leave the picture or lie on each other."""
+    return page.evaluate(f"({_QUESTIONS}).figures()")
+
+
 @cache
 def _axe() -> str:
     import axe_playwright_python

@@ -4,6 +4,7 @@ Words, whole numbers and shapes must come out as they are stored. A decimal may 
 place and by no more, so that the digits which an author prints are the tolerance which a reader sees.
 """
 
+import os
 import re
 from decimal import Decimal
 
@@ -11,6 +12,8 @@ from nbval.plugin import IPyNbCell
 
 # A point, digits behind it, perhaps an exponent; its sign is a word. Not within a name or a version such as 3.11.2.
 DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+(?:e[+-]?\d+)?(?!\d|\.\d)")
+# Pictures are not compared: the numbers behind them are, which each figure's cell prints.
+PICTURES = ("image/svg+xml", "application/vnd.icl-nb.narrow+svg")
 PADDING = re.compile(r" +([-+(]?)$")
 
 
@@ -70,7 +73,11 @@ def pytest_addoption(parser) -> None:
 
 
 def pytest_configure(config) -> None:
-    """nbval sanitizes both texts and then asks whether they are unequal; it is given texts that know the rule."""
+    """nbval sanitizes both texts and then asks whether they are unequal; it is given texts that know the rule.
+
+    It knows of PNG that it is a picture, and is told so of SVG.
+    """
+    os.environ.setdefault("ICL_NB_FIGURES", "wide")  # kernels inherit it; see icl_nb.figures.fit.bundle
     if getattr(IPyNbCell.sanitize, "knows_decimals", False):
         return
     sanitize = IPyNbCell.sanitize
@@ -80,8 +87,13 @@ def pytest_configure(config) -> None:
         mark = Exact if cell.config.option.nbval_exact else Printed
         return mark(text) if isinstance(text, str) else text
 
+    compare = IPyNbCell.compare_outputs
+
+    def compare_all_but_pictures(cell, test, ref, skip_compare=None):
+        return compare(cell, test, ref, (*(skip_compare or cell.parent.skip_compare), *PICTURES))
+
     sanitize_and_mark.knows_decimals = True
-    IPyNbCell.sanitize = sanitize_and_mark
+    IPyNbCell.sanitize, IPyNbCell.compare_outputs = sanitize_and_mark, compare_all_but_pictures
 
 
 def pytest_assertrepr_compare(config, op: str, left: object, right: object) -> list[str] | None:

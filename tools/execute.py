@@ -4,7 +4,6 @@ Use it through `make notebooks`, which sets the environment that the stored outp
 """
 
 import argparse
-import base64
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ BOOK = Path(__file__).parent.parent / "book"
 # It reports the run times of the others, so it runs after them.
 LAST = BOOK / "status.ipynb"
 # The picture of the README is the first one of the landing page.
-LANDING, PICTURE = BOOK / "index.ipynb", BOOK / "_static" / "answer.png"
+LANDING, PICTURE = BOOK / "index.ipynb", BOOK / "_static" / "answer.svg"
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -64,12 +63,11 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
                 output.data.pop("application/vnd.jupyter.widget-view+json", None)
 
 
-def first_picture(path: Path) -> bytes:
-    """The first stored figure of a notebook, as a PNG file."""
+def first_picture(path: Path) -> str:
+    """The first stored figure of a notebook, as an SVG file."""
     cells = nbformat.read(path, as_version=4).cells
     outputs = (output for cell in cells if cell.cell_type == "code" for output in cell.outputs)
-    pictures = (output.data["image/png"] for output in outputs if "image/png" in output.get("data", {}))
-    return base64.b64decode(next(pictures))
+    return next(output.data["image/svg+xml"] for output in outputs if "image/svg+xml" in output.get("data", {}))
 
 
 def main() -> None:
@@ -86,7 +84,7 @@ def main() -> None:
             for path, seconds in zip(group, pool.map(execute, group), strict=True):
                 print(f"{path.name}: {seconds} s", flush=True)
     if LANDING in notebooks:
-        PICTURE.write_bytes(first_picture(LANDING))
+        PICTURE.write_text(first_picture(LANDING), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from pathlib import Path
 # For those who debug the theme; templates and translations for its build; fonts for browsers of before 2016.
 UNASKED = ("*.map", "*webpack-macros.html", "*.ttf")
 # What a run of the notebook makes anew; stored, they are six of seven megabytes, and all of them are on the pages.
-DRAWN = ("image/png", "text/html")
+DRAWN = ("image/svg+xml", "application/vnd.icl-nb.narrow+svg", "text/html")
 
 
 def without_pictures(text: str) -> str:
     """A notebook whose outputs are those that can be read as text.
 
-    >>> json.loads(without_pictures('{"cells": [{"outputs": [{"data": {"image/png": "iVBO", "text/plain": "4"}}]}]}'))
+    >>> json.loads(without_pictures('{"cells": [{"outputs": [{"data": {"image/svg+xml": "<svg/>", "text/plain": "4"}}]}]}'))
     {'cells': [{'outputs': [{'data': {'text/plain': '4'}}]}]}
     """
     notebook = json.loads(text)

@@ -75,5 +75,6 @@ def finish(app, page: nodes.document, name: str) -> None:
 
 
 def setup(app) -> dict:
+    app.setup_extension("tools.figures")
     app.connect("doctree-resolved", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

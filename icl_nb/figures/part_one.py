@@ -115,7 +115,7 @@ def explained(fig, found: dict) -> None:
 
 
 def heat_map(ax: Axes, colours, values=None, *, limit=None, cmap=None, fontsize: float = 7.5) -> None:
-    """A matrix as coloured cells with their numbers, without the leading 0; what is below 0 reads "<0".
+    """A matrix as coloured cells with their numbers, without the leading 0; 1.00 reads "1", what is below 0 "<0".
 
     Arguments:
         ax: to draw on.
@@ -129,7 +129,7 @@ def heat_map(ax: Axes, colours, values=None, *, limit=None, cmap=None, fontsize:
     low, high = limit or (colours.min(), colours.max())
     ax.imshow(colours, vmin=low, vmax=high, cmap=cmap, aspect="auto")
     for (row, column), value in np.ndenumerate(colours if values is None else np.asarray(values)):
-        shown = f"{value:.2f}".replace("0.", ".") if value > -0.005 else "<0"
+        shown = "<0" if value <= -0.005 else "1" if f"{value:.2f}" == "1.00" else f"{value:.2f}".replace("0.", ".")
         light = (colours[row, column] - low) / (high - low) < 0.6
         ax.text(column, row, shown, ha="center", va="center", fontsize=fontsize, color="white" if light else "black")
     ax.grid(visible=False)

@@ -1,9 +1,11 @@
 """One style for all figures, and what several chapters draw.
 
-Figures keep a white ground of their own, so that they read the same on a light and on a dark page. The colours are
-those of Okabe and Ito, which people with any of the common colour blindnesses can tell apart.
+Figures are drawn in black on white, and the pages of the book show them in their own ink on their own ground
+(`icl_nb.figures.fit`). The colours are those of Okabe and Ito, which people with any of the common colour blindnesses
+can tell apart.
 """
 
+import sys
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,6 +13,9 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from icl_nb.figures import fit
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, GREY = (
     "#0072B2",
@@ -62,7 +67,12 @@ NAMES = {
 
 
 def use_style() -> None:
-    """Set the style for all figures of a notebook; call it once, after the imports."""
+    """Set the style for all figures of a notebook, and store them as SVG; call it once, after the imports."""
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+        plt.switch_backend(plt.get_backend())  # which would ask for PNG when the first figure is drawn
+        for formatter in shell.display_formatter.formatters.values():
+            formatter.pop(Figure, None)
+        shell.display_formatter.mimebundle_formatter.for_type(Figure, fit.bundle)
     plt.rcParams.update(
         {
             "figure.figsize": (7.2, 3.6),
@@ -82,6 +92,9 @@ def use_style() -> None:
             "grid.linewidth": 0.8,
             "legend.frameon": False,
             "font.size": 10,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.fontsize": 9,
             "lines.linewidth": 1.8,
             "image.cmap": "RdBu_r",
             "svg.hashsalt": "icl-nb",
@@ -117,11 +130,11 @@ def points(ax: Axes, x, y, **style) -> None:
 
 
 def regions(ax: Axes, probabilities, extent: float) -> None:
-    """Class probabilities over a square of the plane, `(G, G, K)`, as a mixture of the class colours with white."""
+    """Class probabilities over a square of the plane, `(G, G, K)`, as class colours that cover as they are certain."""
     probabilities = np.asarray(probabilities)
     colours = np.array([to_rgb(CLASSES[k % 8]) for k in range(probabilities.shape[-1])])
-    certainty = probabilities.max(-1, keepdims=True)
-    mixed = 1 - 0.45 * certainty * (1 - probabilities @ colours)
+    cover = 0.45 * probabilities.max(-1, keepdims=True)
+    mixed = np.concatenate([probabilities @ colours, cover], -1)
     ax.imshow(mixed, origin="lower", extent=(-extent, extent, -extent, extent), interpolation="bilinear")
     ax.grid(visible=False)
 

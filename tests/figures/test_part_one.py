@@ -19,7 +19,7 @@ def closed():
 def test_a_heat_map_writes_its_numbers():
     _, ax = plt.subplots()
     part_one.heat_map(ax, [[0.25, 1.0], [0.5, 0.0]], [[0.25, 1.0], [0.5, -3.0]], limit=(0, 1))
-    assert [text.get_text() for text in ax.texts] == [".25", "1.00", ".50", "<0"]
+    assert [text.get_text() for text in ax.texts] == [".25", "1", ".50", "<0"]
 
 
 def test_idle_coordinates_are_hatched():

@@ -1,0 +1,312 @@
+"""Figures as SVG, fitted to the width of a page and laid out once more for a phone.
+
+A cell draws one figure, as wide as it likes. What is stored is two pictures of it: a wide one, at most as wide as the
+text of the book, and a narrow one, with its panels below each other. Both are shown as large as they are drawn, one
+point of type as 4/3 px, so that no letter is smaller than 11 px in either.
+"""
+
+import io
+import os
+import pickle
+import re
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox, ScaledTranslation
+
+WIDE_KIND, NARROW_KIND = "image/svg+xml", "application/vnd.icl-nb.narrow+svg"
+WIDE, NARROW = 7.6, 3.6  # inches of 96 px
+LEAST = 8.3  # points of type, a little over 11 px
+MANY = 1000  # points of a cloud that is drawn in pixels
+DPI = 200
+STILL = "still"  # starts the name of what lies on a picture of its own colours, and keeps its colour on a dark page
+
+_FAMILY = "'DejaVu Sans', Verdana, sans-serif"
+# What a reader of the file does not need: more decimals, a preamble, the family at each word, line breaks.
+_SHORTER = (
+    (r"(?<![\w.])-?\d+\.\d{3,}(?![\w.])", lambda found: _rounded(found)),
+    (r"\A.*?(?=<svg)|<metadata>.*?</metadata>\s*|<!--.*?-->\s*|^ +", ""),
+    (r" font-family: [^;\"]*;?|(?<=\"); ", ""),
+    (r"\A<svg ", f'<svg font-family="{_FAMILY}" '),
+    (r" ?\n(?=[MLCQz\"])|(?<=[MLCQ]) ", ""),
+    (r"(?<=base64,)[^\"]*", lambda found: re.sub(r"\s", "", found.group())),
+)
+# No date, no version, no address: the same figure has the same bytes.
+_NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
+
+def bundle(fig: Figure, include=None, exclude=None) -> dict[str, str]:
+    """Both pictures of a figure, by kind, as IPython asks for them; the figure stays as it is.
+
+    Where the variable ICL_NB_FIGURES says "wide", as in tests, which compare no pictures, the narrow one is left out.
+
+    Source: design decision of this package.
+    """
+    wide = {WIDE_KIND: to_svg(fitted(fig, WIDE))}
+    if os.environ.get("ICL_NB_FIGURES") == "wide":
+        return wide
+    return wide | {NARROW_KIND: to_svg(fitted(fig, NARROW, fold=True))}
+
+
+def to_svg(fig: Figure) -> str:
+    """A figure as SVG whose letters are letters, with two decimals, and the same each time.
+
+    >>> to_svg(Figure(figsize=(1, 1))).count("<path")
+    1
+
+    Source: design decision of this package.
+    """
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "icl-nb"}):
+        fig.savefig(stream, format="svg", dpi=DPI, metadata=_NOTHING)
+    text = stream.getvalue()
+    for found, put in _SHORTER:
+        text = re.sub(found, put, text, flags=re.DOTALL | re.MULTILINE)
+    return text
+
+
+def _rounded(found: re.Match) -> str:
+    short = f"{float(found.group()):.2f}".rstrip("0").rstrip(".")
+    return "0" if short == "-0" else short
+
+
+def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
+    """A copy of a figure that is no wider than `width`, in inches, with type of 11 px at least.
+
+    Names and numbers that would run into each other break, turn or give way, and a legend that covers what is drawn goes
+    below it. Where `fold` is true, panels that share a row go below each other: one in a row, two where there are more
+    than four, three where they are small and have no numbers. A figure may say itself how many: `fig.columns = 2`.
+
+    >>> from matplotlib.figure import Figure
+    >>> fig = Figure(figsize=(9, 3), layout="constrained")
+    >>> _ = fig.subplots(1, 2)
+    >>> fitted(fig, 3.6, fold=True).axes[1].get_subplotspec().get_geometry()
+    (2, 6, 6, 11)
+
+    Raises:
+        ValueError: the width is not positive.
+
+    Source: design decision of this package.
+    """
+    if not width > 0:
+        raise ValueError(f"width={width!r}; it must be positive")
+    fig = _copied(fig)
+    before, height = fig.get_size_inches()
+    width = min(before, width)
+    if fold:
+        parts = fig.subfigs or [fig]
+        shares = [part.bbox.height / fig.bbox.height * height for part in parts]
+        heights = [_folded(part, before, width, share) for part, share in zip(parts, shares, strict=True)]
+        if fig.subfigs:
+            fig.subfigs[0].get_subplotspec().get_gridspec().set_height_ratios(heights)
+        height = sum(heights)
+    elif before > width:
+        height *= (1 + width / before) / 2
+    fig.set_size_inches(width, height)
+    changed = True
+    while changed:  # what gives way changes the room beside it
+        for text in fig.findobj(Text):
+            text.set_fontsize(max(text.get_fontsize(), LEAST))
+        fig.draw_without_rendering()
+        changed = any([_break_names(ax) for ax in fig.axes])
+        if not changed:
+            changed = any([_thin_ticks(ax) for ax in fig.axes])
+        if not changed:
+            taller = [_free_legend(ax) for ax in fig.axes]
+            changed = any(taller)
+            fig.set_figheight(fig.get_figheight() + sum(taller))
+    for number, ax in enumerate(fig.axes):
+        _name_what_stays(ax, number)
+        for cloud in ax.collections:
+            if len(cloud.get_offsets()) > MANY:
+                cloud.set_rasterized(True)
+    return fig
+
+
+def _copied(fig: Figure) -> Figure:
+    """A copy that pyplot does not know of."""
+    manager, fig.canvas.manager = fig.canvas.manager, None
+    try:
+        return pickle.loads(pickle.dumps(fig))
+    finally:
+        fig.canvas.manager = manager
+
+
+def _panels(part) -> list[Axes]:
+    return [ax for ax in part.axes if ax.get_subplotspec() is not None and not hasattr(ax, "_colorbar")]
+
+
+def _is_small(ax: Axes, width: float) -> bool:
+    """Whether a panel is narrow and has no numbers at its axes."""
+    labels = [*ax.get_xticklabels(), *ax.get_yticklabels()] if ax.axison else []
+    return width < 2.6 and not any(label.get_text() for label in labels)
+
+
+def _folded(part, before: float, width: float, height: float) -> float:
+    """Panels in a new grid; gives its height."""
+    panels = {(ax.get_subplotspec().rowspan.start, ax.get_subplotspec().colspan.start): ax for ax in _panels(part)}
+    if not panels:
+        return height
+    grid = next(iter(panels.values())).get_subplotspec().get_gridspec()
+    tall = np.array(grid.get_height_ratios()) / sum(grid.get_height_ratios()) * height
+    wide = np.array(grid.get_width_ratios()) / sum(grid.get_width_ratios()) * before
+    small = {place: _is_small(ax, wide[place[1]]) for place, ax in panels.items()}
+    rows = _rows(part, small, wide)
+    kinds = [{small[place] for place in row} for row in rows]
+    counts = [max(len(row) for row, other in zip(rows, kinds, strict=True) if other == kind) for kind in kinds]
+    heights = [
+        max(tall[line] * np.clip(width / count / wide[column], 0.72, 1) for line, column in row)
+        for row, count in zip(rows, counts, strict=True)
+    ]
+    new = GridSpec(len(rows), 6, figure=part, height_ratios=heights)
+    first = {line: panels[line, min(column for at, column in panels if at == line)] for line, _ in panels}
+    for number, (row, count) in enumerate(zip(rows, counts, strict=True)):
+        span = 6 // count
+        for column, place in enumerate(row):
+            panels[place].set_subplotspec(new[number, span * column : span * (column + 1)])
+            if column == 0:
+                _give_numbers(panels[place], first[place[0]])
+    return sum(heights)
+
+
+def _rows(part, small: dict, wide) -> list[list]:
+    """Which panels go into each row of the new grid; a block of columns keeps its rows below each other."""
+    lines, columns = sorted({line for line, _ in small}), sorted({column for _, column in small})
+    several = 3 if all(small.values()) else 2 if len(small) > 4 else 1
+    several = getattr(part.figure, "columns", several)
+    if len(lines) == 1 and len(set(small.values())) == 2:  # small ones share rows, others have their own
+        rows, place = [], None
+        for place in sorted(small):
+            if rows and small[place] and small[rows[-1][-1]] and len(rows[-1]) < 3:
+                rows[-1].append(place)
+            else:
+                rows.append([place])
+        return rows
+    blocks = [columns[start : start + several] for start in range(0, len(columns), several)]
+    return [[(line, c) for c in block if (line, c) in small] for block in blocks for line in lines]
+
+
+def _give_numbers(ax: Axes, first: Axes) -> None:
+    """Numbers and name at the left of a panel that shared those of the first in its row."""
+    if ax is not first and ax.get_shared_y_axes().joined(ax, first):
+        ax.tick_params(labelleft=True)
+        ax.yaxis.offsetText.set_visible(True)
+        if not ax.get_ylabel():
+            ax.set_ylabel(first.get_ylabel())
+
+
+def _broken(text: Text, room: float, *, upright: bool = False) -> bool:
+    """Break a text between words into lines no longer than `room`, in pixels of the figure; gives whether it changed."""
+    before, side, lines = text.get_text(), "height" if upright else "width", []
+    if not before or getattr(text.get_window_extent(), side) <= room:
+        return False
+    for word in re.findall(r"(?:\$[^$]*\$|\S)+", text.get_text()):
+        text.set_text(f"{lines[-1]} {word}" if lines else word)
+        if lines and getattr(text.get_window_extent(), side) <= room:
+            lines[-1] = text.get_text()
+        else:
+            lines.append(word)
+    text.set_text("\n".join(lines))
+    return text.get_text() != before
+
+
+def _break_names(ax: Axes) -> bool:
+    """Names of a panel and of its axes in lines that fit it; gives whether any changed."""
+    cell = ax.get_subplotspec()
+    share = 0 if cell is None else cell.get_position(ax.figure).width
+    room = max(ax.bbox.width, 0.6 * share * ax.figure.bbox.width)
+    names = ax.title, ax._left_title, ax._right_title, ax.xaxis.label
+    changed = [_broken(name, room) for name in names]
+    changed.append(_broken(ax.yaxis.label, max(ax.bbox.height, 80), upright=True))
+    labels, widest = ax.get_yticklabels() if ax.axison else [], 0.34 * ax.figure.bbox.width
+    if len(labels) < 12 and any([_broken(label, widest) for label in labels]):
+        ax.set_yticks(ax.get_yticks(), [label.get_text() for label in labels])
+        changed.append(True)
+    return any(changed)
+
+
+def _collide(labels: list[Text], gap: float) -> bool:
+    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
+    return any(right.x0 < left.x1 + gap for left, right in zip(boxes, boxes[1:], strict=False))
+
+
+def _thin_ticks(ax: Axes) -> bool:
+    """Numbers below an axis that run into each other: every second one goes; words turn. Gives whether it changed."""
+    labels = ax.get_xticklabels() if ax.axison else []
+    there = [place for place, label in enumerate(labels) if label.get_text() and label.get_visible()]
+    shown = [labels[place] for place in there]
+    if any(label.get_rotation() for label in shown) or not _collide(shown, 0.4 * LEAST * ax.figure.dpi / 72):
+        return False
+    ticks, texts = ax.get_xticks(), [label.get_text() for label in labels]
+    if any(re.search(r"[^\W\d_]{2}", text) for text in texts if "$" not in text):
+        ax.set_xticks(ticks, texts, rotation=40, ha="right", rotation_mode="anchor")
+    else:
+        kept = there[(len(there) - 1) % 2 :: 2]
+        ax.set_xticks(ticks, [text if place in kept else "" for place, text in enumerate(texts)])
+    return True
+
+
+def _covers(legend: Legend, ax: Axes) -> bool:
+    """Whether a legend lies on lines, points, bars or words of its panel, or outside of it."""
+    box, frame = legend.get_window_extent(), ax.bbox.padded(1)
+    outside = not (frame.contains(*box.min) and frame.contains(*box.max))
+    bars, lines, points, *_ = legend._auto_legend_data(ax.figure._get_renderer())
+    words = [text.get_window_extent() for text in ax.texts if text.get_text()]
+    bars = [bar for bar in bars if bar.height < 0.98 * ax.bbox.height and bar.width < 0.98 * ax.bbox.width]
+    return bool(
+        outside
+        or box.count_overlaps([*bars, *words])
+        or box.count_contains(np.reshape(points, (-1, 2)))
+        or any(line.intersects_bbox(box, filled=False) for line in lines)
+    )
+
+
+def _free_legend(ax: Axes) -> float:
+    """A legend that covers something moves to a free place, or below its panel; gives the height that it then takes."""
+    legend = ax.get_legend()
+    if legend is None or getattr(legend, "below", False) or not _covers(legend, ax):
+        return 0.0
+    legend.set_loc("best")
+    if not _covers(legend, ax):
+        return 0.0
+    handles, labels = ax.get_legend_handles_labels()
+    texts = [text.get_text() for text in legend.get_texts()]
+    if labels != texts:
+        handles, labels = legend.legend_handles, texts
+    size, dpi = legend.get_texts()[0].get_fontsize(), ax.figure.dpi
+    lowest = min(box.y0 for box in (ax.xaxis.get_tightbbox(), ax.bbox) if box is not None)
+    at = ax.transAxes + ScaledTranslation(0, (lowest - ax.bbox.y0) / dpi - 0.03, ax.figure.dpi_scale_trans)
+    room = max(ax.bbox.width, 0.8 * ax.figure.bbox.width if len(_panels(ax.figure)) == 1 else 0)
+    for columns in (4, 3, 2, 1):
+        legend = ax.legend(
+            handles, labels, fontsize=size, ncols=min(columns, len(labels)), loc="upper left", borderaxespad=0,
+            bbox_to_anchor=(0, 0), bbox_transform=at, columnspacing=1.2, handlelength=min(legend.handlelength, 2.4),
+        )
+        if legend.get_window_extent().width <= room:
+            break
+    legend.below = True
+    return legend.get_window_extent().height / dpi
+
+
+def _name_what_stays(ax: Axes, number: int) -> None:
+    """Words, lines and marks on a picture of its own colours are named, for they must not follow the page's."""
+    pictures = [image.get_window_extent() for image in ax.images if _is_opaque(image)]
+    if not pictures:
+        return
+    whole = Bbox.union(pictures)
+    drawn = [*ax.texts, *ax.lines, *ax.patches, *ax.collections]
+    for place, artist in enumerate(drawn):
+        box = artist.get_window_extent() if isinstance(artist, Text) else whole
+        if whole.contains((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2):
+            artist.set_gid(f"{STILL}-{number}-{place}")
+    ax.patch.set_gid(f"{STILL}-{number}")
+
+
+def _is_opaque(image) -> bool:
+    values = image.get_array()
+    return not (values.ndim == 3 and values.shape[-1] == 4)
