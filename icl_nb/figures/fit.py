@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import re
+from math import lcm
 
 import matplotlib as mpl
 import numpy as np
@@ -86,7 +87,7 @@ def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
     >>> fig = Figure(figsize=(9, 3), layout="constrained")
     >>> _ = fig.subplots(1, 2)
     >>> fitted(fig, 3.6, fold=True).axes[1].get_subplotspec().get_geometry()
-    (2, 6, 6, 11)
+    (2, 1, 1, 1)
 
     Raises:
         ValueError: the width is not positive.
@@ -100,11 +101,14 @@ def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
     width = min(before, width)
     if fold:
         parts = fig.subfigs or [fig]
+        bars = [_taken_off(ax._colorbar) for ax in fig.axes if hasattr(ax, "_colorbar")]
         shares = [part.bbox.height / fig.bbox.height * height for part in parts]
         heights = [_folded(part, before, width, share) for part, share in zip(parts, shares, strict=True)]
         if fig.subfigs:
-            fig.subfigs[0].get_subplotspec().get_gridspec().set_height_ratios(heights)
+            fig.subfigs[0]._subplotspec.get_gridspec().set_height_ratios(heights)
         height = sum(heights)
+        for picture, options, label in bars:
+            picture.axes.get_figure(root=False).colorbar(picture, label=label, **options)
     elif before > width:
         height *= (1 + width / before) / 2
     fig.set_size_inches(width, height)
@@ -141,6 +145,14 @@ def _panels(part) -> list[Axes]:
     return [ax for ax in part.axes if ax.get_subplotspec() is not None and not hasattr(ax, "_colorbar")]
 
 
+def _taken_off(bar) -> tuple:
+    """Remove a colour bar, whose room belongs to the old grid; gives what makes it again."""
+    options = {"ax": bar.ax._colorbar_info["parents"], "shrink": bar.ax._colorbar_info["shrink"], "extend": bar.extend}
+    label = bar.ax.get_ylabel()
+    bar.remove()
+    return bar.mappable, options, label
+
+
 def _is_small(ax: Axes, width: float) -> bool:
     """Whether a panel is narrow and has no numbers at its axes."""
     labels = [*ax.get_xticklabels(), *ax.get_yticklabels()] if ax.axison else []
@@ -163,10 +175,10 @@ def _folded(part, before: float, width: float, height: float) -> float:
         max(tall[line] * np.clip(width / count / wide[column], 0.72, 1) for line, column in row)
         for row, count in zip(rows, counts, strict=True)
     ]
-    new = GridSpec(len(rows), 6, figure=part, height_ratios=heights)
+    new = GridSpec(len(rows), lcm(*counts), figure=part, height_ratios=heights)
     first = {line: panels[line, min(column for at, column in panels if at == line)] for line, _ in panels}
     for number, (row, count) in enumerate(zip(rows, counts, strict=True)):
-        span = 6 // count
+        span = new.ncols // count
         for column, place in enumerate(row):
             panels[place].set_subplotspec(new[number, span * column : span * (column + 1)])
             if column == 0:
@@ -278,17 +290,23 @@ def _free_legend(ax: Axes) -> float:
     texts = [text.get_text() for text in legend.get_texts()]
     if labels != texts:
         handles, labels = legend.legend_handles, texts
-    size, dpi = legend.get_texts()[0].get_fontsize(), ax.figure.dpi
-    lowest = min(box.y0 for box in (ax.xaxis.get_tightbbox(), ax.bbox) if box is not None)
-    at = ax.transAxes + ScaledTranslation(0, (lowest - ax.bbox.y0) / dpi - 0.03, ax.figure.dpi_scale_trans)
-    room = max(ax.bbox.width, 0.8 * ax.figure.bbox.width if len(_panels(ax.figure)) == 1 else 0)
-    for columns in (4, 3, 2, 1):
-        legend = ax.legend(
-            handles, labels, fontsize=size, ncols=min(columns, len(labels)), loc="upper left", borderaxespad=0,
-            bbox_to_anchor=(0, 0), bbox_transform=at, columnspacing=1.2, handlelength=min(legend.handlelength, 2.4),
-        )
-        if legend.get_window_extent().width <= room:
+    dpi, lines = ax.figure.dpi, len(labels)
+    style = {"fontsize": legend.get_texts()[0].get_fontsize(), "columnspacing": 1.2, "borderaxespad": 0}
+    style["handlelength"] = min(legend.handlelength, 2.4)
+    panels = _panels(ax.figure)
+    if len(panels) == 1 or sum(other.get_legend_handles_labels()[1] == labels for other in panels) > 1:
+        legend.remove()  # it names what is in all panels, and stands below them
+        room, owner, place = 0.97 * ax.figure.bbox.width, ax.figure, {"loc": "outside lower left"}
+    else:
+        lowest = min(box.y0 for box in (ax.xaxis.get_tightbbox(), ax.bbox) if box is not None)
+        at = ax.transAxes + ScaledTranslation(0, (lowest - ax.bbox.y0) / dpi - 0.03, ax.figure.dpi_scale_trans)
+        place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": at}
+        room, owner = ax.bbox.width, ax
+    for columns in range(min(lines, 4), 0, -1):
+        legend = owner.legend(handles, labels, ncols=columns, **place, **style)
+        if columns == 1 or legend.get_window_extent().width <= room:
             break
+        legend.remove()
     legend.below = True
     return legend.get_window_extent().height / dpi
 
