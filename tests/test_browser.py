@@ -18,7 +18,7 @@ from icl_nb.figures import Explorer
 from icl_nb.figures.live import module
 from icl_nb.recursion import Recursion
 from tools import browser as look
-from tools import slim, text
+from tools import figures, slim, text
 
 ROOT = Path(__file__).parent.parent
 SITE = Path(os.environ.get("ICL_NB_SITE", ROOT / "_build" / "html"))
@@ -101,8 +101,8 @@ def seen(page, home: str, name: str, phone: bool) -> list[str]:
     watch = look.Watch(page, home)
     page.goto(f"{home}/{name}")
     look.settle(page)
-    found = look.content_faults(page) + look.layout_faults(page, phone) + look.access_faults(page)
-    return watch.faults + found
+    found = look.content_faults(page) + look.layout_faults(page, phone) + look.figure_faults(page)
+    return watch.faults + found + look.access_faults(page)
 
 
 # Each page is read twice: where it comes from, how wide and how dark it is do not meet each other.
@@ -179,7 +179,33 @@ def test_a_term_says_what_it_means():
         assert all(re.search(r'title="[^"]+', attributes) for attributes in terms), path.name
 
 
-@pytest.mark.parametrize("module", [slim, text], ids=["slim", "text"])
+@of_the_site
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_figures_have_the_ink_of_their_page_and_one_width(tab, mode):
+    for width, shown, hidden in ((1280, "wide", "narrow"), (390, "narrow", "wide")):
+        page = tab(width=width, color_scheme=mode)
+        page.goto((SITE / "book" / "index.html").resolve().as_uri())
+        ink = page.evaluate(
+            f"""[...document.querySelectorAll('.icl-{shown} text')].map(
+            e => [getComputedStyle(e).fill, getComputedStyle(document.querySelector('article')).color])"""
+        )
+        assert ink and all(word == prose for word, prose in ink)
+        seen = page.evaluate("k => [...document.querySelectorAll(`.icl-${k}`)].map(e => e.checkVisibility())", shown)
+        assert seen and all(seen)
+        seen = page.evaluate("k => [...document.querySelectorAll(`.icl-${k}`)].map(e => e.checkVisibility())", hidden)
+        assert seen and not any(seen)
+
+
+@of_the_site
+def test_every_figure_stands_in_its_page():
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        drawn = figures.pictures(json.loads(path.read_text(encoding="utf-8")))
+        page = (SITE / "book" / f"{path.stem}.html").read_text(encoding="utf-8")
+        assert [name for name in drawn if page.count(f'id="{name}"') != 1] == []
+        assert page.count('<svg class="icl-wide"') == page.count('<svg class="icl-narrow"') == len(drawn)
+
+
+@pytest.mark.parametrize("module", [figures, slim, text], ids=["figures", "slim", "text"])
 def test_what_finishes_the_site_does_as_its_examples_say(module):
     result = doctest.testmod(module)
     assert result.attempted and not result.failed
@@ -192,6 +218,14 @@ SOUND = (
     "<meta name='viewport' content='width=device-width'><title>t</title></head>"
     "<body><main><article><h1>t</h1>BODY</article></main></body></html>"
 )
+
+
+def figure(words: str, size: str = "width='100' height='100'") -> str:
+    """A figure in a page, with some words in it."""
+    shape = f"role='img' aria-label='words' viewBox='0 0 100 100' style='overflow:visible' {size}"
+    return f"<figure id='fig-a'><div class='icl-figure'><svg {shape}>{words}</svg></div></figure>"
+
+
 PLANTED = {
     "console": "<script>console.error('no')</script>",
     "exception": "<script>throw new Error('no')</script>",
@@ -204,6 +238,10 @@ PLANTED = {
     "table cut": f"<div style='overflow:auto' tabindex='0'><table><tr><td>{'x' * 300}</td></tr></table></div>",
     "formula cut": "<div class='math' style='overflow:hidden'>"
     "<mjx-container><svg style='width:3000px;height:9px'></svg></mjx-container></div>",
+    "is of 9.0 px": figure("<text x='9' y='50' style='font-size: 9px'>small</text>"),
+    "is of 7.0 px": figure("<text x='9' y='50' style='font-size: 14px'>small</text>", "width='50' height='50'"),
+    "leaves its picture": figure("<text x='80' y='50' style='font-size: 12px'>too long</text>"),
+    "lies on": figure("<text x='9' y='50'>first</text><text x='12' y='52'>second</text>"),
     "scrolls sideways": "<div style='width:3000px'>x</div>",
     "image-alt": "<img src='data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA='>",
     "color-contrast": "<p style='color:#bbb;background:#fff'>pale</p>",
@@ -215,11 +253,13 @@ def all_faults(tab, path: Path) -> list[str]:
     watch = look.Watch(page, path.parent.resolve().as_uri())
     page.goto(path.resolve().as_uri())
     look.settle(page)
-    return watch.faults + look.content_faults(page) + look.layout_faults(page, phone=False) + look.access_faults(page)
+    found = look.content_faults(page) + look.layout_faults(page, phone=False) + look.figure_faults(page)
+    return watch.faults + found + look.access_faults(page)
 
 
 def test_a_sound_page_has_no_fault(tab, tmp_path):
-    (tmp_path / "page.html").write_text(SOUND.replace("BODY", "<p>All is well.</p>"))
+    words = "<text x='9' y='30'>A</text><text x='9' y='60'>x<tspan style='font-size: 8px'>2</tspan></text>"
+    (tmp_path / "page.html").write_text(SOUND.replace("BODY", f"<p>All is well.</p>{figure(words)}"))
     assert all_faults(tab, tmp_path / "page.html") == []
 
 

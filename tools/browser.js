@@ -47,7 +47,7 @@
       const texts = [...picture.querySelectorAll("text")].filter(e => e.textContent.trim());
       const boxes = texts.map(e => e.getBoundingClientRect());
       texts.forEach((text, i) => {
-        const parts = [text, ...text.querySelectorAll("tspan")].filter(e => e.childElementCount === 0);
+        const parts = [text, ...text.querySelectorAll("tspan")].filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
         const size = scale * Math.max(...parts.map(e => parseFloat(getComputedStyle(e).fontSize)));
         const a = boxes[i], where = `${picture.closest("figure")?.id || "figure"}: "${name(text)}"`;
         if (size < 11) found.push(`${where} is of ${size.toFixed(1)} px`);

@@ -78,7 +78,7 @@ PAGES = {
     ),
     "figures": (
         "Figures",
-        ["figures.style", "figures.part_one", "figures.player", "figures.live", "figures.explorer", "figures.pictures"],
+        [f"figures.{name}" for name in ("style", "fit", "part_one", "player", "live", "explorer", "pictures")],
     ),
     "exercises": ("Answers to exercises", ["exercises"]),
 }

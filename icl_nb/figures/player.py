@@ -38,43 +38,53 @@ def player(tokens, y, attention, captions: list[str], *, alt: str, name: str = "
         raise ValueError(f"name={name!r}; it must be of lower-case letters, digits and hyphens")
     panels = np.stack([tokens[..., :2], tokens[..., 2:] @ CORNERS], 1)  # (L + 1, 2, N, 2)
     reach = 1.12 * np.abs(panels).max((0, 2, 3))  # one scale for the whole film
-    places = 150 + 140 * panels / reach[:, None, None] * [1, -1] + np.array([[[0, 0]], [[320, 0]]])
+    places = 150 + 140 * panels / reach[:, None, None] * [1, -1]
     widths = np.minimum(1.5 * n * attention, 8)  # even attention is a line of 1.5
     shapes = ["M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z", "M-4.5,-4.5h9v9h-9z", "M0,-6L5.5,4.5H-5.5z"]
     star = "M0,-11L3,-3.6L10.5,-3.4L4.6,1.4L6.5,8.9L0,4.6L-6.5,8.9L-4.6,1.4L-10.5,-3.4L-3,-3.6z"
     marks = [(shapes[label], CLASSES[label]) if label >= 0 else (shapes[0], "#BBBBBB") for label in y]
     corners = "".join(
         f'<path d="{shapes[k]}" fill="none" stroke="{CLASSES[k]}" stroke-width="1.5" '
-        f'transform="translate({470 + 142 * x:.1f} {150 - 142 * z:.1f})"/>'
+        f'transform="translate({150 + 142 * x:.1f} {150 - 142 * z:.1f})"/>'
         for k, (x, z) in enumerate(CORNERS)
     )
-    body = f'<g class="lines" stroke="#222" opacity="0.45">{"<line/>" * n}</g><g class="marks">' + "".join(
-        f'<path d="{shape}" fill="{colour}" stroke="#fff" stroke-width="0.8"/>'
-        for shape, colour in [*marks, (star, "#000")] * 2
+    drawn = "".join(
+        f'<path d="{shape}" fill="{colour}" stroke="{_GROUND}" stroke-width="0.8"/>'
+        for shape, colour in [*marks, (star, "currentColor")]
+    )
+    lines = f'<g class="lines" stroke="currentColor" opacity="0.45">{"<line/>" * n}</g>'
+    panels = (("features x", lines), ("label blocks u", corners))
+    body = "".join(
+        f'<svg role="img" aria-label="{title}: {escape(alt)}" viewBox="0 0 300 318" style="{_PANEL}">{_FRAME}'
+        f'<text x="150" y="310" font-size="13" text-anchor="middle" fill="currentColor">{title}</text>'
+        f'{below}<g class="marks">{drawn}</g></svg>'
+        for title, below in panels
     )
     data = {"at": places.round(1).tolist(), "wide": widths.round(2).tolist(), "say": captions}
     fields = {
         "NAME": name,
-        "ALT": escape(alt),
-        "BODY": f"{corners}{body}</g>",
+        "BODY": body,
         "LAST": str(levels - 1),
         "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     }
     return re.sub("|".join(fields), lambda found: fields[found.group()], _PLAYER)
 
 
+_GROUND = "var(--pst-color-background,#fff)"
+_PANEL = "flex:1 1 16rem;min-width:0;max-width:22rem"
+_FRAME = (
+    '<path fill="none" stroke="currentColor" opacity="0.3" d="M10,10h280v280h-280zM150,10v280M10,150h280"/>'
+)
+
+
 _PLAYER = """\
 <div id="NAME" role="group" aria-label="Film: a task on its way through the layers"
- style="background:#fff;color:#222;border:1px solid #bbb;border-radius:.6rem;padding:.6rem;max-width:44rem">
-<svg role="img" aria-label="ALT" viewBox="0 0 620 318" style="width:100%;height:auto;display:block">
-<path fill="none" stroke="#ddd"
- d="M10,10h280v280h-280zM330,10h280v280h-280zM150,10v280M10,150h280M470,10v280M330,150h280"/>
-<g font-size="13" text-anchor="middle" fill="#222"><text x="150" y="310">features x</text>
-<text x="470" y="310">label blocks u</text></g>BODY</svg>
-<p class="say" style="margin:.3rem 0;min-height:3em;color:#222"></p>
+ class="icl-player" style="border:1px solid #888;border-radius:.6rem;padding:.6rem;max-width:46rem">
+<div style="display:flex;flex-wrap:wrap;gap:.6rem;justify-content:center">BODY</div>
+<p class="say" style="margin:.3rem 0;min-height:3em"></p>
 <div style="display:flex;gap:.6rem;align-items:center">
 <button type="button"
- style="background:#fff;color:#222;border:1px solid #555;border-radius:.3rem;padding:.2rem .8rem">Play</button>
+ style="background:none;color:inherit;border:1px solid #888;border-radius:.3rem;padding:.2rem .8rem">Play</button>
 <input type="range" min="0" max="LAST" step="any" value="0" aria-label="layers passed" style="flex:1;min-width:0"></div>
 <noscript>The film needs JavaScript; the figure beside it does not.</noscript></div>
 <script>(() => {

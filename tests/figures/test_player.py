@@ -31,10 +31,18 @@ def test_player_is_the_same_each_time_and_alone():
 
 def test_player_shows_every_point_twice_and_a_line_each():
     html = film()
-    svg = ElementTree.fromstring(re.search(r"<svg.*</svg>", html, re.DOTALL).group())
-    assert svg.get("role") == "img"
-    assert svg.get("aria-label") == "A task & its <film>."
-    assert [len(svg.find(f".//g[@class='{part}']")) for part in ("lines", "marks")] == [N, 2 * (N + 1)]
+    svgs = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]
+    assert [svg.get("role") for svg in svgs] == ["img"] * 2
+    assert [svg.get("aria-label") for svg in svgs] == [
+        "features x: A task & its <film>.",
+        "label blocks u: A task & its <film>.",
+    ]
+    assert len(svgs[0].find(".//g[@class='lines']")) == N and svgs[1].find(".//g[@class='lines']") is None
+    assert [len(svg.find(".//g[@class='marks']")) for svg in svgs] == [N + 1] * 2
+
+
+def test_player_takes_the_colours_of_the_page():
+    assert not re.search(r"#(?:fff|000|222)\b(?!\))", film())
 
 
 def test_player_can_be_used_by_everyone():
@@ -49,8 +57,8 @@ def test_player_keeps_proportions():
     """Places in the picture are places of the tokens, one scale for all levels, to a tenth of a pixel."""
     at = np.array(re.search(r'"at":(\[.*?\]),"wide"', film()).group(1).replace("[", " ").replace("]", " ").split(","))
     at = at.astype(float).reshape(LEVELS, 2, N + 1, 2)
-    for panel, (centre, truth) in enumerate([(150, TOKENS[..., :2]), (470, TOKENS[..., 2:] @ CORNERS)]):
-        shown = at[:, panel] - [centre, 150]
+    for panel, truth in enumerate([TOKENS[..., :2], TOKENS[..., 2:] @ CORNERS]):
+        shown = at[:, panel] - 150
         ratio = shown / (truth * [1, -1])
         assert np.abs(shown - truth * [1, -1] * np.median(ratio)).max() <= 0.1
         assert np.abs(shown).max() <= 140
@@ -58,8 +66,8 @@ def test_player_keeps_proportions():
 
 def test_player_cannot_be_left_by_a_caption():
     html = film(captions=["</script><b>", *CAPTIONS[1:]], alt="DATA and </svg>")
-    assert html.count("</script>") == html.count("</svg>") == 1
-    assert 'aria-label="DATA and' in html
+    assert (html.count("</script>"), html.count("</svg>")) == (1, 2)
+    assert 'DATA and &lt;/svg&gt;"' in html
 
 
 @pytest.mark.parametrize(
