@@ -1,7 +1,7 @@
 """For Sphinx: figures stand in the page as SVG, one for wide pages and one for phones, in the colours of the page.
 
 `icl_nb.figures.fit` stores two pictures of each figure. Here both go into the page itself, where style sheets reach
-them: one is shown (`custom.css` says which), black is the ink of the page, white its ground, grey a mixture of both, and
+them: one is shown (`custom.css` says which), black is the ink of the page, white its ground, grey a mixture, and
 colours that stand for something stay as they are.
 """
 
@@ -87,8 +87,12 @@ def _finish(element, used: dict, still: bool) -> None:
             style = COLOUR.sub(lambda found: in_ink(found.group(), words), style)
         element.set("style", re.sub(r"([;:]) ", r"\1", style).strip("; "))
     for key, value in element.items():
-        element.set(key, re.sub(r"(url\(|^)#([\w-]+)", lambda found: found[1] + "#" + used.get(found[2], found[2]), value)
-                    if key in ("href", "clip-path", "style") else value)
+        element.set(
+            key,
+            re.sub(r"(url\(|^)#([\w-]+)", lambda found: found[1] + "#" + used.get(found[2], found[2]), value)
+            if key in ("href", "clip-path", "style")
+            else value,
+        )
     element.text, element.tail = (part if part and part.strip() else None for part in (element.text, element.tail))
     for child in element:
         _finish(child, used, still)

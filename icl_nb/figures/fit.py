@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import re
+from itertools import pairwise
 from math import lcm
 
 import matplotlib as mpl
@@ -21,7 +22,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox, ScaledTranslation
 
 WIDE_KIND, NARROW_KIND = "image/svg+xml", "application/vnd.icl-nb.narrow+svg"
-WIDE, NARROW = 7.6, 3.6  # inches of 96 px
+WIDE, NARROW = 7.3, 3.5  # inches of 96 px: what the pages leave of windows of 1280 and 390 px
 LEAST = 8.3  # points of type, a little over 11 px
 MANY = 1000  # points of a cloud that is drawn in pixels
 DPI = 200
@@ -79,7 +80,7 @@ def _rounded(found: re.Match) -> str:
 def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
     """A copy of a figure that is no wider than `width`, in inches, with type of 11 px at least.
 
-    Names and numbers that would run into each other break, turn or give way, and a legend that covers what is drawn goes
+    Names and numbers that would run into each other break, turn or give way, and a legend that covers a line goes
     below it. Where `fold` is true, panels that share a row go below each other: one in a row, two where there are more
     than four, three where they are small and have no numbers. A figure may say itself how many: `fig.columns = 2`.
 
@@ -117,9 +118,9 @@ def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
         for text in fig.findobj(Text):
             text.set_fontsize(max(text.get_fontsize(), LEAST))
         fig.draw_without_rendering()
-        changed = any([_break_names(ax) for ax in fig.axes])
+        changed = sum(_break_names(ax) for ax in fig.axes) > 0
         if not changed:
-            changed = any([_thin_ticks(ax) for ax in fig.axes])
+            changed = sum(_thin_ticks(ax) for ax in fig.axes) > 0
         if not changed:
             taller = [_free_legend(ax) for ax in fig.axes]
             changed = any(taller)
@@ -199,8 +200,16 @@ def _rows(part, small: dict, wide) -> list[list]:
             else:
                 rows.append([place])
         return rows
+    if several == 1 and len(lines) > 1 and not _shares_numbers(part):
+        return [[place] for place in sorted(small)]
     blocks = [columns[start : start + several] for start in range(0, len(columns), several)]
     return [[(line, c) for c in block if (line, c) in small] for block in blocks for line in lines]
+
+
+def _shares_numbers(part) -> bool:
+    """Whether upper panels leave the numbers of their axes to those below."""
+    shown = [any(label.get_text() and label.get_visible() for label in ax.get_xticklabels()) for ax in _panels(part)]
+    return any(shown) and not all(shown)
 
 
 def _give_numbers(ax: Axes, first: Axes) -> None:
@@ -213,7 +222,7 @@ def _give_numbers(ax: Axes, first: Axes) -> None:
 
 
 def _broken(text: Text, room: float, *, upright: bool = False) -> bool:
-    """Break a text between words into lines no longer than `room`, in pixels of the figure; gives whether it changed."""
+    """Break a text between words into lines no longer than `room`, in pixels; gives whether it changed."""
     before, side, lines = text.get_text(), "height" if upright else "width", []
     if not before or getattr(text.get_window_extent(), side) <= room:
         return False
@@ -236,7 +245,7 @@ def _break_names(ax: Axes) -> bool:
     changed = [_broken(name, room) for name in names]
     changed.append(_broken(ax.yaxis.label, max(ax.bbox.height, 80), upright=True))
     labels, widest = ax.get_yticklabels() if ax.axison else [], 0.34 * ax.figure.bbox.width
-    if len(labels) < 12 and any([_broken(label, widest) for label in labels]):
+    if len(labels) < 12 and sum(_broken(label, widest) for label in labels):
         ax.set_yticks(ax.get_yticks(), [label.get_text() for label in labels])
         changed.append(True)
     return any(changed)
@@ -244,7 +253,7 @@ def _break_names(ax: Axes) -> bool:
 
 def _collide(labels: list[Text], gap: float) -> bool:
     boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
-    return any(right.x0 < left.x1 + gap for left, right in zip(boxes, boxes[1:], strict=False))
+    return any(right.x0 < left.x1 + gap for left, right in pairwise(boxes))
 
 
 def _thin_ticks(ax: Axes) -> bool:

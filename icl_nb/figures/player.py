@@ -72,9 +72,7 @@ def player(tokens, y, attention, captions: list[str], *, alt: str, name: str = "
 
 _GROUND = "var(--pst-color-background,#fff)"
 _PANEL = "flex:1 1 16rem;min-width:0;max-width:22rem"
-_FRAME = (
-    '<path fill="none" stroke="currentColor" opacity="0.3" d="M10,10h280v280h-280zM150,10v280M10,150h280"/>'
-)
+_FRAME = '<path fill="none" stroke="currentColor" opacity="0.3" d="M10,10h280v280h-280zM150,10v280M10,150h280"/>'
 
 
 _PLAYER = """\

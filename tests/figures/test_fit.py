@@ -38,12 +38,15 @@ def sizes(svg: str) -> list[float]:
 
 
 def texts(svg: str) -> list[str]:
-    return ["".join(text.itertext()).strip() for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    return [
+        "".join(text.itertext()).strip()
+        for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    ]
 
 
 def test_both_pictures_hold_all_and_fit():
     found = fit.bundle(two_panels())
-    for kind, width in ((fit.WIDE_KIND, 7.6), (fit.NARROW_KIND, 3.6)):
+    for kind, width in ((fit.WIDE_KIND, fit.WIDE), (fit.NARROW_KIND, fit.NARROW)):
         root = ElementTree.fromstring(found[kind])
         assert float(root.get("viewBox").split()[2]) == pytest.approx(72 * width)
         assert min(sizes(found[kind])) >= 11 * 72 / 96
@@ -107,14 +110,46 @@ def test_a_column_keeps_its_rows_together():
     assert [ax.get_title(loc="left") for ax in axes] == ["00", "01", "10", "11", "02", "03", "12", "13"]
 
 
+@pytest.mark.parametrize(("shared", "wanted"), [(False, "abcd"), (True, "acbd")])
+def test_panels_that_share_numbers_stay_together(shared, wanted):
+    fig, axes = plt.subplots(2, 2, figsize=(9, 4), sharex=shared)
+    for ax, title in zip(axes.flat, "abcd", strict=True):
+        ax.set_title(title)
+    axes = sorted(fit.fitted(fig, 3.5, fold=True).axes, key=lambda ax: ax.get_subplotspec().num1)
+    assert "".join(ax.get_title(loc="left") for ax in axes) == wanted
+
+
+def test_a_colour_bar_stays_beside_its_panels():
+    fig, axes = plt.subplots(2, 2, figsize=(9, 4), sharex=True)
+    for ax in axes.flat:
+        fig.colorbar(ax.imshow(NUMBERS[:4], aspect="auto"), ax=ax, label="size", extend="max")
+    folded = fit.fitted(fig, 3.5, fold=True)
+    panels, bars = folded.axes[:4], folded.axes[4:]
+    assert [bar.get_ylabel() for bar in bars] == ["size"] * 4
+    for bar, panel in zip(bars, panels, strict=True):
+        one, other = bar.get_position(), panel.get_position()
+        assert one.x0 > other.x1 and abs(one.y0 + one.y1 - other.y0 - other.y1) < 0.02
+        assert bar.get_tightbbox().x1 <= folded.bbox.x1
+
+
+def test_figures_of_two_parts_fold():
+    fig = plt.figure(figsize=(9, 6))
+    upper, lower = fig.subfigures(2, 1)
+    upper.subplots(1, 2), lower.subplots(1, 6)
+    folded = fit.fitted(fig, 3.5, fold=True)
+    assert [len({ax.get_subplotspec().rowspan.start for ax in part.axes}) for part in folded.subfigs] == [2, 3]
+    assert folded.subfigs[0].bbox.y0 >= folded.subfigs[1].bbox.y1 - 1
+
+
 def test_a_legend_goes_where_it_covers_nothing():
     fig, ax = plt.subplots(figsize=(4, 3))
     for shift in np.linspace(0, 1, 9):
         ax.plot(np.sin(np.arange(300) / 2) + shift, label=f"a name that takes room {shift:.2f}")
     ax.legend(loc="upper right")
     assert fit._covers(ax.get_legend(), ax)
-    found = fit.fitted(fig, 3.6).axes[0]
-    assert found.get_legend().get_window_extent().y1 < found.bbox.y0
+    found = fit.fitted(fig, 3.6)
+    assert found.legends[0].get_window_extent().y1 < found.axes[0].xaxis.get_tightbbox().y0
+    assert found.get_figheight() > 3
     ax.set_ylim(-1, 20)
     found = fit.fitted(fig, 7.6).axes[0]
     assert found.get_legend().get_window_extent().y0 > found.bbox.y0
@@ -162,7 +197,9 @@ def test_a_map_of_classes_lets_the_ground_through():
     regions(ax, np.array([[[1.0, 0.0], [0.5, 0.5]]]), 1)
     colours = ax.images[0].get_array()
     np.testing.assert_allclose(colours[0, :, 3], [0.45, 0.225])
-    np.testing.assert_allclose(colours[0, 0, :3], mpl.colors.to_rgb(mpl.rcParams["axes.prop_cycle"].by_key()["color"][0]))
+    np.testing.assert_allclose(
+        colours[0, 0, :3], mpl.colors.to_rgb(mpl.rcParams["axes.prop_cycle"].by_key()["color"][0])
+    )
 
 
 @pytest.mark.parametrize("width", [0, -1.0, float("nan")])
