@@ -55,6 +55,7 @@ def inline(svg: str, name: str, alt: str, kind: str) -> str:
             if child.tag == "style" or (child.tag == "g" and _is_ground(child)):
                 parent.remove(child)
     _finish(root, used, still=False)
+    _share(root)
     _flatten(root)
     root.attrib = {
         "class": f"icl-{kind}",
@@ -96,6 +97,17 @@ def _finish(element, used: dict, still: bool) -> None:
     element.text, element.tail = (part if part and part.strip() else None for part in (element.text, element.tail))
     for child in element:
         _finish(child, used, still)
+
+
+def _share(element) -> None:
+    """Let a group say once what all the marks in it say."""
+    for child in element:
+        _share(child)
+    styles = {child.get("style") for child in element}
+    if element.tag == "g" and len(element) > 1 and len(styles) == 1 and {child.tag for child in element} == {"use"}:
+        for child in element:
+            child.attrib.pop("style", None)
+        element.set("style", ";".join(filter(None, (element.get("style"), *styles))))
 
 
 def _flatten(element) -> None:

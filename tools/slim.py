@@ -11,7 +11,7 @@ from pathlib import Path
 # For those who debug the theme; templates and translations for its build; fonts for browsers of before 2016.
 UNASKED = ("*.map", "*webpack-macros.html", "*.ttf")
 # What a run of the notebook makes anew; stored, they are six of seven megabytes, and all of them are on the pages.
-DRAWN = ("image/svg+xml", "application/vnd.icl-nb.narrow+svg", "text/html")
+DRAWN = ("image/png", "image/svg+xml", "application/vnd.icl-nb.narrow+svg", "text/html")
 
 
 def without_pictures(text: str) -> str:

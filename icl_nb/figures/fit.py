@@ -25,14 +25,14 @@ WIDE_KIND, NARROW_KIND = "image/svg+xml", "application/vnd.icl-nb.narrow+svg"
 WIDE, NARROW = 7.3, 3.5  # inches of 96 px: what the pages leave of windows of 1280 and 390 px
 LEAST = 8.3  # points of type, a little over 11 px
 MANY = 1000  # points of a cloud that is drawn in pixels
-DPI = 200
+DPI = 144
 STILL = "still"  # starts the name of what lies on a picture of its own colours, and keeps its colour on a dark page
 
 _FAMILY = "'DejaVu Sans', Verdana, sans-serif"
-# What a reader of the file does not need: more decimals, a preamble, the family at each word, line breaks.
+# What a reader of the file does not need: a preamble; in its tags the family at each word, line breaks, more decimals.
+_PREAMBLE = r"\A.*?(?=<svg)|<metadata>.*?</metadata>\s*|<!--.*?-->\s*|^ +"
 _SHORTER = (
     (r"(?<![\w.])-?\d+\.\d{3,}(?![\w.])", lambda found: _rounded(found)),
-    (r"\A.*?(?=<svg)|<metadata>.*?</metadata>\s*|<!--.*?-->\s*|^ +", ""),
     (r" font-family: [^;\"]*;?|(?<=\"); ", ""),
     (r"\A<svg ", f'<svg font-family="{_FAMILY}" '),
     (r" ?\n(?=[MLCQz\"])|(?<=[MLCQ]) ", ""),
@@ -67,8 +67,14 @@ def to_svg(fig: Figure) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "icl-nb"}):
         fig.savefig(stream, format="svg", dpi=DPI, metadata=_NOTHING)
     text = stream.getvalue()
+    text = re.sub(_PREAMBLE, "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub("<[^>]*>", _shortened, text)  # in tags alone: what is written stays as it is
+
+
+def _shortened(tag: re.Match) -> str:
+    text = tag.group()
     for found, put in _SHORTER:
-        text = re.sub(found, put, text, flags=re.DOTALL | re.MULTILINE)
+        text = re.sub(found, put, text)
     return text
 
 
@@ -87,8 +93,8 @@ def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
     >>> from matplotlib.figure import Figure
     >>> fig = Figure(figsize=(9, 3), layout="constrained")
     >>> _ = fig.subplots(1, 2)
-    >>> fitted(fig, 3.6, fold=True).axes[1].get_subplotspec().get_geometry()
-    (2, 1, 1, 1)
+    >>> [int(ax.get_subplotspec().rowspan.start) for ax in fitted(fig, 3.5, fold=True).axes]
+    [0, 1]
 
     Raises:
         ValueError: the width is not positive.
@@ -113,6 +119,9 @@ def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
     elif before > width:
         height *= (1 + width / before) / 2
     fig.set_size_inches(width, height)
+    for ax in fig.axes:
+        if legend := ax.get_legend():
+            legend.set_in_layout(False)  # one within a panel takes no room beside it
     changed = True
     while changed:  # what gives way changes the room beside it
         for text in fig.findobj(Text):
@@ -245,7 +254,14 @@ def _break_names(ax: Axes) -> bool:
     changed = [_broken(name, room) for name in names]
     changed.append(_broken(ax.yaxis.label, max(ax.bbox.height, 80), upright=True))
     labels, widest = ax.get_yticklabels() if ax.axison else [], 0.34 * ax.figure.bbox.width
-    if len(labels) < 12 and sum(_broken(label, widest) for label in labels):
+    if sum(_broken(label, widest) for label in labels):
+        boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.y0)
+        pairs = [
+            (upper.y0 + upper.y1 - lower.y0 - lower.y1, lower.height + upper.height) for lower, upper in pairwise(boxes)
+        ]
+        growth = max([0.0, *((needed + 2) / there - 1 for there, needed in pairs if there > 0)])
+        fig = ax.get_figure(root=True)
+        fig.set_figheight(fig.get_figheight() + growth * ax.bbox.height / fig.dpi)
         ax.set_yticks(ax.get_yticks(), [label.get_text() for label in labels])
         changed.append(True)
     return any(changed)

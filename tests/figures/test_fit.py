@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -110,6 +111,13 @@ def test_a_column_keeps_its_rows_together():
     assert [ax.get_title(loc="left") for ax in axes] == ["00", "01", "10", "11", "02", "03", "12", "13"]
 
 
+def test_what_is_written_stays():
+    fig, ax = plt.subplots()
+    words = "L = 30, M 0.12345, C fitted"
+    ax.set(title=words, yticks=[0.0005, 0.0015], yticklabels=["0.0005", "0.0015"])
+    assert {words, "0.0005", "0.0015"} <= set(texts(fit.to_svg(fig)))
+
+
 @pytest.mark.parametrize(("shared", "wanted"), [(False, "abcd"), (True, "acbd")])
 def test_panels_that_share_numbers_stay_together(shared, wanted):
     fig, axes = plt.subplots(2, 2, figsize=(9, 4), sharex=shared)
@@ -171,6 +179,14 @@ def test_words_at_an_axis_turn():
     fig, ax = plt.subplots(figsize=(9, 3))
     ax.bar([f"quarter turn {n}" for n in range(6)], 1)
     assert {label.get_rotation() for label in fit.fitted(fig, 3.6).axes[0].get_xticklabels()} == {40}
+
+
+def test_names_of_rows_break_and_get_room():
+    fig, ax = plt.subplots(figsize=(9, 2))
+    ax.barh([f"a name of several words, number {row}" for row in range(8)], 1)
+    boxes = [label.get_window_extent() for label in fit.fitted(fig, 3.5).axes[0].get_yticklabels()]
+    assert all(box.width <= 0.36 * 3.5 * fig.dpi for box in boxes)
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
 
 
 def test_many_points_are_pixels():
