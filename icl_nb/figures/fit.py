@@ -106,7 +106,8 @@ def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
     fig = _copied(fig)
     before, height = fig.get_size_inches()
     width = min(before, width)
-    if fold:
+    if fold or _is_crowded(fig):
+        fig.columns = getattr(fig, "columns", None if fold else 2)
         parts = fig.subfigs or [fig]
         bars = [_taken_off(ax._colorbar) for ax in fig.axes if hasattr(ax, "_colorbar")]
         shares = [part.bbox.height / fig.bbox.height * height for part in parts]
@@ -169,6 +170,14 @@ def _is_small(ax: Axes, width: float) -> bool:
     return width < 2.6 and not any(label.get_text() for label in labels)
 
 
+def _is_crowded(fig: Figure) -> bool:
+    """Whether more than three panels with numbers of their own stand in one row."""
+    panels = _panels(fig)
+    own = [ax for ax in panels if any(label.get_text() for label in ax.get_yticklabels()) and ax.axison]
+    shared = any(ax.get_shared_y_axes().joined(ax, panels[0]) for ax in panels[1:])
+    return len({ax.get_subplotspec().rowspan.start for ax in panels}) == 1 and len(own) > 3 and not shared
+
+
 def _folded(part, before: float, width: float, height: float) -> float:
     """Panels in a new grid; gives its height."""
     panels = {(ax.get_subplotspec().rowspan.start, ax.get_subplotspec().colspan.start): ax for ax in _panels(part)}
@@ -200,7 +209,7 @@ def _rows(part, small: dict, wide) -> list[list]:
     """Which panels go into each row of the new grid; a block of columns keeps its rows below each other."""
     lines, columns = sorted({line for line, _ in small}), sorted({column for _, column in small})
     several = 3 if all(small.values()) else 2 if len(small) > 4 else 1
-    several = getattr(part.figure, "columns", several)
+    several = part.get_figure(root=True).columns or several
     if len(lines) == 1 and len(set(small.values())) == 2:  # small ones share rows, others have their own
         rows, place = [], None
         for place in sorted(small):

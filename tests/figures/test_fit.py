@@ -97,6 +97,14 @@ def test_panels_fold(rows, columns, bare, wanted):
     assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[:n])
 
 
+@pytest.mark.parametrize(("count", "lines"), [(3, 1), (4, 2)])
+def test_a_crowded_row_folds_on_a_wide_page_too(count, lines):
+    fig, _ = plt.subplots(1, count, figsize=(11, 3))
+    assert len({ax.get_subplotspec().rowspan.start for ax in fit.fitted(fig, fit.WIDE).axes}) == lines
+    fig, _ = plt.subplots(1, count, figsize=(11, 3), sharey=True)
+    assert len({ax.get_subplotspec().rowspan.start for ax in fit.fitted(fig, fit.WIDE).axes}) == 1
+
+
 def test_a_figure_says_how_it_folds():
     fig = two_panels()
     fig.columns = 2
