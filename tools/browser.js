@@ -41,6 +41,7 @@
   // letters count, not their indices; where lines of type touch by a little, they still read.
   figures: () => {
     const found = [], name = e => e.textContent.trim().slice(0, 30);
+    const tilted = e => { const { a, b } = e.getCTM(); return Math.min(Math.abs(a), Math.abs(b)) > 0.1; };
     for (const picture of document.querySelectorAll(".icl-figure svg")) {
       if (!picture.checkVisibility()) continue;
       const frame = picture.getBoundingClientRect(), scale = frame.width / picture.viewBox.baseVal.width;
@@ -55,6 +56,7 @@
           found.push(`${where} leaves its picture`);
         }
         for (let j = 0; j < i; j++) {
+          if (tilted(text) || tilted(texts[j])) continue; // whose boxes are larger than they
           const b = boxes[j], wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
           const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
           if (wide > 2 && high > 4) found.push(`${where} lies on "${name(texts[j])}"`);

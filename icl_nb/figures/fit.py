@@ -159,6 +159,8 @@ def _panels(part) -> list[Axes]:
 def _taken_off(bar) -> tuple:
     """Remove a colour bar, whose room belongs to the old grid; gives what makes it again."""
     options = {"ax": bar.ax._colorbar_info["parents"], "shrink": bar.ax._colorbar_info["shrink"], "extend": bar.extend}
+    if len(options["ax"]) > 1:
+        options["location"] = "bottom"
     label = bar.ax.get_ylabel()
     bar.remove()
     return bar.mappable, options, label

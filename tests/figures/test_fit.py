@@ -148,6 +148,14 @@ def test_a_colour_bar_stays_beside_its_panels():
         assert bar.get_tightbbox().x1 <= folded.bbox.x1
 
 
+def test_a_colour_bar_of_several_panels_goes_below_them():
+    fig, axes = plt.subplots(2, 4, figsize=(9, 4))
+    pictures = [ax.imshow(NUMBERS[:4], aspect="auto") for ax in axes.flat]
+    fig.colorbar(pictures[-1], ax=axes, label="size")
+    *panels, bar = fit.fitted(fig, 3.5, fold=True).axes
+    assert bar.get_xlabel() == "size" and bar.bbox.y1 < min(panel.bbox.y0 for panel in panels)
+
+
 def test_figures_of_two_parts_fold():
     fig = plt.figure(figsize=(9, 6))
     upper, lower = fig.subfigures(2, 1)
