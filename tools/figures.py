@@ -55,6 +55,8 @@ def inline(svg: str, name: str, alt: str, kind: str) -> str:
             if child.tag == "style" or (child.tag == "g" and _is_ground(child)):
                 parent.remove(child)
     _finish(root, used, still=False)
+    for text in root.iter("text"):
+        _let_flow(text)
     _share(root)
     _flatten(root)
     root.attrib = {
@@ -97,6 +99,32 @@ def _finish(element, used: dict, still: bool) -> None:
     element.text, element.tail = (part if part and part.strip() else None for part in (element.text, element.tail))
     for child in element:
         _finish(child, used, still)
+
+
+def _let_flow(text) -> None:
+    """Let a line with a formula run in the reader's type; each letter had the place that another type gives it.
+
+    Lines with something raised or lowered stay as they were set.
+    """
+    letters = []
+    for span in text:
+        at = [[float(number) for number in span.get(key, "").split()] for key in "xy"]
+        at[1] *= len(at[0]) if len(at[1]) == 1 else 1
+        if span.tag != "tspan" or not len(at[0]) == len(at[1]) == len(span.text or ""):
+            return
+        letters += [(x, y, letter, span.get("style", "")) for x, y, letter in zip(*at, span.text, strict=True)]
+    heights = [y for _, y, _, _ in letters]
+    if len(letters) < 2 or max(heights) - min(heights) > 1.2:
+        return
+    letters.sort()
+    text[:] = []
+    for _, _, letter, style in letters:
+        if not len(text) or text[-1].get("style") != style:
+            ElementTree.SubElement(text, "tspan", {"style": style}).text = ""
+        text[-1].text += letter
+    end = letters[-1][0] + 0.6 * (letters[-1][0] - letters[0][0]) / (len(letters) - 1)
+    text.attrib |= {"x": f"{(letters[0][0] + end) / 2:.1f}", "y": f"{sum(heights) / len(heights):.1f}"}
+    text.set("style", f"{text.get('style', '')};text-anchor:middle".strip(";"))
 
 
 def _share(element) -> None:
