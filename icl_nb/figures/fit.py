@@ -11,10 +11,10 @@ import pickle
 import re
 from itertools import pairwise
 from math import lcm
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.legend import Legend
@@ -143,7 +143,7 @@ def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
     return fig
 
 
-def _copied(fig: Figure) -> Figure:
+def _copied(fig: Figure) -> Any:
     """A copy that pyplot does not know of."""
     manager, fig.canvas.manager = fig.canvas.manager, None
     try:
@@ -152,7 +152,7 @@ def _copied(fig: Figure) -> Figure:
         fig.canvas.manager = manager
 
 
-def _panels(part) -> list[Axes]:
+def _panels(part) -> list[Any]:
     return [ax for ax in part.axes if ax.get_subplotspec() is not None and not hasattr(ax, "_colorbar")]
 
 
@@ -166,13 +166,13 @@ def _taken_off(bar) -> tuple:
     return bar.mappable, options, label
 
 
-def _is_small(ax: Axes, width: float) -> bool:
+def _is_small(ax: Any, width: float) -> bool:
     """Whether a panel is narrow and has no numbers at its axes."""
     labels = [*ax.get_xticklabels(), *ax.get_yticklabels()] if ax.axison else []
     return width < 2.6 and not any(label.get_text() for label in labels)
 
 
-def _is_crowded(fig: Figure) -> bool:
+def _is_crowded(fig: Any) -> bool:
     """Whether more than three panels with numbers of their own stand in one row."""
     panels = _panels(fig)
     own = [ax for ax in panels if any(label.get_text() for label in ax.get_yticklabels()) and ax.axison]
@@ -232,7 +232,7 @@ def _shares_numbers(part) -> bool:
     return any(shown) and not all(shown)
 
 
-def _give_numbers(ax: Axes, first: Axes) -> None:
+def _give_numbers(ax: Any, first: Any) -> None:
     """Numbers and name at the left of a panel that shared those of the first in its row."""
     if ax is not first and ax.get_shared_y_axes().joined(ax, first):
         ax.tick_params(labelleft=True)
@@ -256,7 +256,7 @@ def _broken(text: Text, room: float, *, upright: bool = False) -> bool:
     return text.get_text() != before
 
 
-def _break_names(ax: Axes) -> bool:
+def _break_names(ax: Any) -> bool:
     """Names of a panel and of its axes in lines that fit it; gives whether any changed."""
     cell = ax.get_subplotspec()
     share = 0 if cell is None else cell.get_position(ax.figure).width
@@ -283,7 +283,7 @@ def _collide(labels: list[Text], gap: float) -> bool:
     return any(right.x0 < left.x1 + gap for left, right in pairwise(boxes))
 
 
-def _thin_ticks(ax: Axes) -> bool:
+def _thin_ticks(ax: Any) -> bool:
     """Numbers below an axis that run into each other: every second one goes; words turn. Gives whether it changed."""
     labels = ax.get_xticklabels() if ax.axison else []
     there = [place for place, label in enumerate(labels) if label.get_text() and label.get_visible()]
@@ -299,7 +299,7 @@ def _thin_ticks(ax: Axes) -> bool:
     return True
 
 
-def _covers(legend: Legend, ax: Axes) -> bool:
+def _covers(legend: Legend, ax: Any) -> bool:
     """Whether a legend lies on lines, points, bars or words of its panel, or outside of it."""
     box, frame = legend.get_window_extent(), ax.bbox.padded(1)
     outside = not (frame.contains(*box.min) and frame.contains(*box.max))
@@ -314,7 +314,7 @@ def _covers(legend: Legend, ax: Axes) -> bool:
     )
 
 
-def _free_legend(ax: Axes) -> float:
+def _free_legend(ax: Any) -> float:
     """A legend that covers something moves to a free place, or below its panel; gives the height that it then takes."""
     legend = ax.get_legend()
     if legend is None or getattr(legend, "below", False) or not _covers(legend, ax):
@@ -347,7 +347,7 @@ def _free_legend(ax: Axes) -> float:
     return legend.get_window_extent().height / dpi
 
 
-def _name_what_stays(ax: Axes, number: int) -> None:
+def _name_what_stays(ax: Any, number: int) -> None:
     """Words, lines and marks on a picture of its own colours are named, for they must not follow the page's."""
     pictures = [image.get_window_extent() for image in ax.images if _is_opaque(image)]
     if not pictures:
