@@ -17,7 +17,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.legend import Legend
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox, ScaledTranslation
 
@@ -299,7 +298,7 @@ def _thin_ticks(ax: Any) -> bool:
     return True
 
 
-def _covers(legend: Legend, ax: Any) -> bool:
+def _covers(legend: Any, ax: Any) -> bool:
     """Whether a legend lies on lines, points, bars or words of its panel, or outside of it."""
     box, frame = legend.get_window_extent(), ax.bbox.padded(1)
     outside = not (frame.contains(*box.min) and frame.contains(*box.max))
