@@ -105,6 +105,7 @@ tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law, de
 	$(BIN)/python -m icl_nb.shipped.trained
 	$(BIN)/python -m icl_nb.shipped.ladder
 	$(BIN)/python -m icl_nb.shipped.rates
+	$(BIN)/python -m icl_nb.shipped.exponents
 
 .PHONY: variations
 variations: env ## Repeat the short runs of chapters 13 and 14 (about ten minutes)

@@ -74,7 +74,7 @@ def cell_text(anchor: str) -> str:
 
 
 def quoted(text: str) -> list[str]:
-    """The decimals, percentages and counts in a text, signs and thousands' commas left out, but those of code and links.
+    """The decimals, percentages and counts in a text, without signs and thousands' commas; code and links do not count.
 
     >>> quoted("right in 9 of 13, or 69 %, of `run(3 of 4)` for 5 seeds; 0.5 of 2.25")
     ['9', '13', '69', '0.5', '2.25']
