@@ -11,7 +11,7 @@ CHAPTERS = sorted((Path(__file__).parent.parent / "book").glob("[0-9]*.ipynb"))
 NUMBERED = re.compile(r"\$\$\n.+?\n\$\$ \(([\w-]+)\)", re.DOTALL)
 LINK = re.compile(r"\{py:(?:func|class|meth)\}`~?([\w.]+)`")
 # Those that nobody calls: a fraction, a derivation or a conjecture, whose cells compute what is asked of them.
-BY_HAND = {"noise-factor", "effective-points", "signal-noise", "t-kappa", "weak-information", "feature-vector"}
+BY_HAND = {"noise-factor", "effective-points", "signal-noise", "weak-information", "feature-vector"}
 
 
 def beside(source: str) -> dict[str, list[str]]:
