@@ -25,6 +25,7 @@ SITE = Path(os.environ.get("ICL_NB_SITE", ROOT / "_build" / "html"))
 REQUIRED = os.environ.get("ICL_NB_BROWSER") == "required"
 BUILT = (SITE / "book" / "index.html").is_file()
 MEGABYTES = 25
+MOST_CODE = 0.2  # of a chapter's height: the code that is the lesson; what prints and plots is folded
 
 pytestmark = pytest.mark.skipif(
     not REQUIRED and not look.chromium(), reason="no Chromium found (install it, or name it in CHROMIUM)"
@@ -118,6 +119,15 @@ def test_page_from_a_folder_wide_and_light(sheet, name):
 @pytest.mark.parametrize("name", pages())
 def test_page_from_a_server_narrow_and_dark(sheet, server, name):
     assert seen(sheet(390, "dark"), server, name, phone=True) == []
+
+
+@of_the_site
+@pytest.mark.parametrize("name", [page for page in pages() if re.match(r"book/\d", page)])
+def test_a_chapter_opens_with_little_code(sheet, name):
+    page = sheet(1280, "light")
+    page.goto((SITE / name).resolve().as_uri())
+    look.settle(page)
+    assert look.code_share(page) < MOST_CODE
 
 
 @of_the_site
@@ -261,6 +271,18 @@ def test_a_sound_page_has_no_fault(tab, tmp_path):
     words = "<text x='9' y='30'>A</text><text x='9' y='60'>x<tspan style='font-size: 8px'>2</tspan></text>"
     (tmp_path / "page.html").write_text(SOUND.replace("BODY", f"<p>All is well.</p>{figure(words)}"))
     assert all_faults(tab, tmp_path / "page.html") == []
+
+
+@pytest.mark.parametrize(
+    ("wrap", "share"), [("{}", 0.5), ("<details open>{}</details>", 0.5), ("<details>{}</details>", 0.0)]
+)
+def test_folded_code_takes_no_height(tab, wrap, share):
+    code = '<summary style="height:0"></summary><div class="cell_input" style="height:500px"></div>'
+    page = tab()
+    page.set_content(
+        f'<article style="display:flow-root"><div style="height:500px"></div>{wrap.format(code)}</article>'
+    )
+    assert look.code_share(page) == pytest.approx(share, abs=0.05)
 
 
 @pytest.mark.parametrize("fault", PLANTED)

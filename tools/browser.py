@@ -114,6 +114,16 @@ def figure_faults(page) -> list[str]:
     return page.evaluate(f"({_QUESTIONS}).figures()")
 
 
+def code_share(page) -> float:
+    """How much of the height of an article is code, as it opens: what is folded counts with its handle alone."""
+    return page.evaluate("""() => {
+        const article = document.querySelector("article"), height = e => e.getBoundingClientRect().height;
+        const open = cell => cell.closest("details:not([open])")?.querySelector("summary") ?? cell;
+        const cells = [...article.querySelectorAll(".cell_input")];
+        return cells.reduce((sum, cell) => sum + height(open(cell)), 0) / height(article);
+    }""")
+
+
 @cache
 def _axe() -> str:
     import axe_playwright_python

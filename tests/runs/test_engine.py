@@ -103,7 +103,13 @@ def test_no_worker_is_left_behind(how, tmp_path):
     script, folder = tmp_path / "sleepers.py", tmp_path / "pids"
     folder.mkdir()
     script.write_text(textwrap.dedent(SLEEPERS))
-    call = subprocess.Popen([sys.executable, script, folder], start_new_session=True, stderr=subprocess.PIPE)
+    call = subprocess.Popen(
+        [sys.executable, script, folder],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        # Where these tests run in the background, the shell has them ignore Ctrl-C, and all that they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         wait_for(lambda: len(list(folder.iterdir())) == 2)
         workers = [int(path.name) for path in folder.iterdir()]
