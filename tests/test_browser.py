@@ -126,7 +126,7 @@ def test_page_from_a_server_narrow_and_dark(sheet, server, name):
 def test_a_chapter_opens_with_little_code(sheet, name):
     page = sheet(1280, "light")
     page.goto((SITE / name).resolve().as_uri())
-    look.settle(page)
+    look.settle(page, unfold=False)
     assert look.code_share(page) < MOST_CODE
 
 

@@ -84,18 +84,20 @@ class Watch:
             self.faults.append(f"answer {response.status}: {response.url[:120]}")
 
 
-def settle(page) -> None:
+def settle(page, *, unfold: bool = True) -> None:
     """Open all that is folded, and wait until formulas are set and pictures are there, those below the screen too."""
     page.evaluate(
-        """async () => {
+        """async unfold => {
           for (const picture of document.images) picture.loading = "eager";
-          for (const folded of document.querySelectorAll("article details")) folded.open = true;
-          for (const folded of document.querySelectorAll(".toggle-hidden")) folded.classList.remove("toggle-hidden");
+          for (const folded of document.querySelectorAll("article details")) folded.open ||= unfold;
+          const hidden = "toggle-hidden";
+          for (const folded of document.querySelectorAll(`.${hidden}`)) folded.classList.toggle(hidden, !unfold);
           if (window.MathJax && MathJax.startup && MathJax.startup.promise) await MathJax.startup.promise;
           const there = p => p.complete || new Promise(r => { p.onload = p.onerror = r; });
           await Promise.all([...document.images].map(there));
           await new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)));
-        }"""
+        }""",
+        unfold,
     )
 
 
