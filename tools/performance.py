@@ -88,7 +88,7 @@ def page(found: dict) -> str:
             f"| {row['mib']:.1f} |\n"
         )
     text.append(
-        "\nFrom 1,024 context points on (the second row) a model answers without ever holding the attention of all "
+        "\nFrom 96 context points on a model answers without ever holding the attention of all "
         "points, and the recursion always works in blocks, so that memory grows as n there and time as n².\n"
     )
     text.append(TARGETS.format(targets="\n".join(_targets(rows))))

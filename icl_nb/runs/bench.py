@@ -75,7 +75,7 @@ TRAINING_SIZES = (
 # What grows, one at a time, from where, and over how many doublings: there its own term is what takes the time. From
 # `icl_nb.models.attention.LONG` points on the attention of all points is never held.
 GROWTH = (
-    ("n_points", Size(batch=4, n_points=64, n_queries=1, depth=2), 3),
+    ("n_points", Size(batch=4, n_points=128, n_queries=1, depth=2), 3),
     ("n_points", Size(batch=1, n_points=1024, n_queries=1, depth=1), 2),
     ("n_features", Size(batch=8, n_points=32, n_features=64, depth=2), 3),
     ("n_classes", Size(batch=8, n_points=32, n_classes=64, depth=2), 3),
