@@ -187,6 +187,12 @@ def join(device: str) -> str:
 
     Raises:
         ValueError: the others cannot be met.
+
+    Source: torch's own way to meet, made one call.
+
+    Example:
+        >>> join("cpu")  # alone
+        'cpu'
     """
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         return device
@@ -201,21 +207,37 @@ def join(device: str) -> str:
 
 
 def leave() -> None:
-    """Part from the other processes."""
+    """Part from the other processes.
+
+    Example:
+        >>> leave()  # alone there is nobody to part from
+    """
     if _together():
         distributed.destroy_process_group()
 
 
 def rank() -> int:
-    """The number of this process among those that train together; 0 where it is alone."""
+    """The number of this process among those that train together; 0 where it is alone.
+
+    Example:
+        >>> rank()  # alone
+        0
+    """
     return distributed.get_rank() if _together() else 0
 
 
 def my_part(count: int) -> slice:
     """Which of `count` tasks this process works on: all, or its share where several train together.
 
+    Arguments:
+        count: tasks of all processes together.
+
     Raises:
         ValueError: there are fewer tasks than processes.
+
+    Example:
+        >>> my_part(96)  # alone
+        slice(0, 96, None)
     """
     if not _together():
         return slice(0, count)
@@ -231,6 +253,10 @@ def add_up(values: list[Tensor], parameters: Iterable[nn.Parameter] = ()) -> lis
     Arguments:
         values: tensors of one dtype and device, the same shapes in each process.
         parameters: whose gradients are replaced by their sums.
+
+    Example:
+        >>> add_up([torch.tensor(2.0)])  # alone
+        [tensor(2.)]
     """
     if not _together():
         return values
@@ -245,7 +271,14 @@ def add_up(values: list[Tensor], parameters: Iterable[nn.Parameter] = ()) -> lis
 
 
 def agree(parameters: Iterable[nn.Parameter]) -> None:
-    """Give the parameters of process 0 to all."""
+    """Give the parameters of process 0 to all.
+
+    Arguments:
+        parameters: to be made alike, in place.
+
+    Example:
+        >>> agree([nn.Parameter(torch.zeros(2))])  # alone they are
+    """
     if _together():
         for part in parameters:
             distributed.broadcast(part.data, 0)

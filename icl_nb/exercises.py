@@ -16,7 +16,12 @@ Answer = float | str | Callable[..., float]
 
 @cache
 def book() -> dict:
-    """The exercises and predictions of the book, as the file has them."""
+    """The exercises and predictions of the book, as the file has them.
+
+    Example:
+        >>> book()["exercises"]["1.1"]["right"]
+        0.75
+    """
     return tomllib.loads(files("icl_nb").joinpath("exercises.toml").read_text(encoding="utf-8"))
 
 

@@ -80,6 +80,8 @@ def assemble(coordinates: Tensor, n_features: int, n_classes: int) -> Tensor:
     Raises:
         ValueError: the last dimension is not 6, or the dtype neither float32 nor float64.
 
+    Source: textbook.
+
     Example:
         >>> assemble(torch.tensor([2.0, 0, 3, 0, 0, 0]), 1, 2)
         tensor([[2., 0., 0.],
@@ -107,6 +109,8 @@ def coordinates(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
     Raises:
         ValueError: the matrix is not square of size d + K, holds NaN or infinity, or is neither float32 nor float64.
 
+    Source: textbook; the projection onto a subspace.
+
     Example:
         >>> a = torch.tensor([2.0, 0, 3, 0, 0, 1])
         >>> bool(torch.allclose(coordinates(assemble(a, 5, 3), 5, 3), a, atol=1e-6))
@@ -130,6 +134,8 @@ def project(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
         n_features: d
         n_classes: K
 
+    Source: textbook; Reynolds' operator.
+
     Example:
         >>> a = torch.randn(8, 8, dtype=torch.float64)
         >>> bool(torch.allclose(project(a, 5, 3), group_average(a, 5, 3)))
@@ -140,6 +146,13 @@ def project(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
 
 def off_commutant(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
     r"""The share of a matrix that breaks the symmetry, :math:`\| A - \mathcal{R}(A) \|_F / \| A \|_F`, `(*)`, 0 to 1.
+
+    Arguments:
+        matrix: `(*, d + K, d + K)`.
+        n_features: d
+        n_classes: K
+
+    Source: own.
 
     Example:
         >>> off_commutant(torch.eye(8), 5, 3).item() < 1e-6
@@ -153,8 +166,15 @@ def off_commutant(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
 def group_average(matrix: Tensor, n_features: int, n_classes: int) -> Tensor:
     r"""The Reynolds projection by brute force: the mean of :math:`\Pi^T A\, \Pi` over all d! K! group elements.
 
+    Arguments:
+        matrix: `(*, d + K, d + K)`.
+        n_features: d
+        n_classes: K
+
     Raises:
         ValueError: more than 50,000 elements; use `project`.
+
+    Source: textbook.
 
     Example:
         >>> group_average(torch.diag(torch.tensor([0.0, 2.0, 5.0, 5.0])), 2, 2).diagonal()
@@ -178,9 +198,16 @@ def null_space_basis(n_features: int, n_classes: int) -> Tensor:
     A commutes with the group when it commutes with its generators g, a linear condition on its entries:
     :math:`(g \otimes I - I \otimes g^T)\, \mathrm{vec} A = 0`. The generators of S_d are a transposition and a cycle.
 
+    Arguments:
+        n_features: d
+        n_classes: K
+
     Returns:
         `(dimension, d + K, d + K)`, float64. The rank is cut at the largest gap that rounding leaves open: singular
         values of these integer matrices are either 0 or of order 1.
+
+    Raises:
+        ValueError: d or K below 1.
 
     Source: the method of Finzi, Welling and Wilson (2021), arXiv 2104.09459, section 4.
 
@@ -208,7 +235,19 @@ def null_space_basis(n_features: int, n_classes: int) -> Tensor:
 
 
 def random_element(n_features: int, n_classes: int, generator: torch.Generator) -> Tensor:
-    """A random block permutation, as the order `(d + K,)` in which it lists the entries of a token."""
+    """A random block permutation, as the order `(d + K,)` in which it lists the entries of a token.
+
+    Arguments:
+        n_features: d
+        n_classes: K
+        generator: where the random numbers come from.
+
+    Source: textbook.
+
+    Example:
+        >>> random_element(5, 3, torch.Generator().manual_seed(0)).sort().values
+        tensor([0, 1, 2, 3, 4, 5, 6, 7])
+    """
     features = torch.randperm(n_features, generator=generator)
     classes = n_features + torch.randperm(n_classes, generator=generator)
     return torch.cat([features, classes])
@@ -226,6 +265,8 @@ def permute_batch(batch: Batch, features: Tensor, classes: Tensor) -> Batch:
 
     Raises:
         ValueError: not permutations of the right length.
+
+    Source: textbook.
 
     Example:
         >>> from icl_nb import LinearTask
@@ -250,6 +291,14 @@ def conjugate(weights: Tensor, orders: Tensor) -> Tensor:
     Arguments:
         weights: `(L, H, D, D)`.
         orders: one group element a layer, `(L, D)`.
+
+    Source: textbook.
+
+    Example:
+        >>> weights = torch.arange(4.0).reshape(1, 1, 2, 2)
+        >>> conjugate(weights, torch.tensor([[1, 0]]))[0, 0]
+        tensor([[3., 2.],
+                [1., 0.]])
     """
     rows = orders[:, None, :, None].expand_as(weights)
     columns = orders[:, None, None, :].expand_as(weights)
@@ -304,6 +353,14 @@ def equivariance_errors(model, batch: Batch, *, n_elements: int = 8, seed: int =
 def equivariance_error(model, batch: Batch, *, n_elements: int = 8, seed: int = 0) -> float:
     """The largest of `equivariance_errors` over layers and group elements: rounding for a symmetric model.
 
+    Arguments:
+        model: as in `equivariance_errors`.
+        batch: likewise.
+        n_elements: likewise.
+        seed: likewise.
+
+    Source: own.
+
     Example:
         >>> from icl_nb import EquivariantTransformer, LinearTask
         >>> equivariance_error(EquivariantTransformer(depth=2), LinearTask().sample(4)) < 1e-5
@@ -315,8 +372,23 @@ def equivariance_error(model, batch: Batch, *, n_elements: int = 8, seed: int = 
 def assert_equivariant(model, batch: Batch, *, n_elements: int = 8, seed: int = 0) -> None:
     """Raise an AssertionError, naming the worst layer, unless the error is rounding (`TOLERANCE` of the dtype).
 
+    Arguments:
+        model: as in `equivariance_errors`.
+        batch: likewise.
+        n_elements: likewise.
+        seed: likewise.
+
     Raises:
         AssertionError: a layer is off by more.
+
+    Source: own; the habit is e3nn's.
+
+    Example:
+        >>> from icl_nb import DenseTransformer, LinearTask
+        >>> assert_equivariant(DenseTransformer(depth=2), LinearTask().sample(4))
+        Traceback (most recent call last):
+            ...
+        AssertionError: layer ... is off by ..., more than 1e-05, the rounding of torch.float32
     """
     errors = equivariance_errors(model, batch, n_elements=n_elements, seed=seed)
     tolerance = TOLERANCE[model.dtype]
@@ -349,6 +421,9 @@ def renaming_error(model: Predictor, batch: Batch, *, n_elements: int = 4, seed:
         batch: tasks.
         n_elements: random group elements.
         seed: for those.
+
+    Raises:
+        ValueError: a count below 1, or a seed that is none.
 
     Source: own; `equivariance_error` asks each layer, this the whole function.
 

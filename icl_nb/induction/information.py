@@ -45,8 +45,14 @@ MOST_SETS, MOST_NUMBERS = 10**5, 2**28
 def lag_sets(window: int, degree: int) -> list[tuple[int, ...]]:
     """All sets of 1 to `degree` of the lags 1 to `window`, small sets first.
 
+    Arguments:
+        window: M
+        degree: D
+
     Raises:
         ValueError: a count below 1, or more than 100,000 sets.
+
+    Source: textbook.
 
     Example:
         >>> lag_sets(3, 2)
@@ -118,6 +124,8 @@ def joint_distribution(kernel: np.ndarray, lags: tuple[int, ...], window: int) -
     Raises:
         ValueError: as `stationary`, or a window so long that the table would not fit.
 
+    Source: textbook.
+
     Example:
         >>> kernel = sample_kernels(MarkovTask(), 2)
         >>> joint = joint_distribution(kernel, (1, 2), window=3)
@@ -172,7 +180,7 @@ def information(joint: np.ndarray, lags: tuple[int, ...], measure: str = "modifi
     return terms.sum((-2, -1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InformationTable:
     """The information of sets of lags, averaged over chains.
 
@@ -183,6 +191,9 @@ class InformationTable:
 
     lag_sets: list[tuple[int, ...]]
     values: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"InformationTable({len(self.values)} chains, {len(self.lag_sets)} sets of lags, best {self.best})"
 
     @property
     def mean(self) -> np.ndarray:
@@ -223,6 +234,8 @@ def information_table(
     Raises:
         ValueError: a count below 1 (2 for chains), or no such measure.
 
+    Source: own; see `information` for the measures.
+
     Example:
         >>> table = information_table(MarkovTask(lags=(1, 3)), window=3, degree=2, n_kernels=500)
         >>> table.best
@@ -248,7 +261,17 @@ def predicted_subset(
 
     .. math:: S^* = \arg\max_{|S| \le D} E_\mu[\tilde I(S)]
 
-    Arguments and errors as `information_table`; its `lead()` says whether the answer is clear of sampling noise.
+    The `lead()` of the `information_table` says whether the answer is clear of sampling noise.
+
+    Arguments:
+        task: gives parent set, alphabet and prior.
+        window: M
+        degree: D, the size of the largest sets.
+        n_kernels: chains to average over.
+        seed: of the chains.
+
+    Raises:
+        ValueError: as `information_table`.
 
     Source: paper B (arXiv 2409.10559).
 

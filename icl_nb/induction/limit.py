@@ -91,6 +91,10 @@ def matched_sharpness(pseudo_count: float, n_tokens: int) -> float:
 
     With the :math:`\kappa = \alpha S` of the Dirichlet prior of a `MarkovTask` it predicts the best sharpness.
 
+    Arguments:
+        pseudo_count: kappa, positive.
+        n_tokens: N
+
     Raises:
         ValueError: a pseudo-count that is not positive, or no token.
 

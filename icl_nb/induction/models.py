@@ -124,6 +124,10 @@ class InductionTransformer(nn.Module):
         config |= {"unit_copies": True} if self.unit_copies else {}
         return config | ({"windows": [list(pair) for pair in self.windows]} if self.windows else {})
 
+    def __repr__(self) -> str:
+        shown = self.config | {"subsets": len(self.subsets)}  # their number: there may be hundreds
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in shown.items())})"
+
     @classmethod
     def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:
         """Refuse a configuration that a state of these shapes cannot be of, before a model of any size is built.
@@ -299,6 +303,9 @@ class FullInductionTransformer(nn.Module):
     def config(self) -> dict:
         """The keyword arguments that build a model of this shape."""
         return {name: getattr(self, name) for name in ("n_states", "window", "heads", "width")}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.config.items())})"
 
     @classmethod
     def check_shapes(cls, config: dict, shapes: dict[str, tuple]) -> None:

@@ -20,7 +20,7 @@ LEAST_PROBABILITY = 1e-6  # `loss` raises smaller probabilities to it: an averag
 
 
 # Two sets of sequences are equal when they are one object: element by element, "equal" would have no truth value.
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Chains:
     """B sequences, each from a Markov chain of its own.
 
@@ -66,6 +66,9 @@ class Chains:
         # What is not finite fails one of the two.
         if not (self.kernel >= 0).all() or not ((self.kernel.sum(-1) - 1).abs() < 1e-9).all():
             raise ValueError("the rows of kernel must be distributions: entries from 0 on that sum to 1")
+
+    def __repr__(self) -> str:
+        return f"Chains({len(self)} sequences, L={self.tokens.shape[1]}, S={self.n_states}, lags={self.lags})"
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -240,6 +243,11 @@ def sample_kernels(task: MarkovTask, n_kernels: int, *, seed: int | torch.Genera
 
     The powers are taken as logarithms: with a small concentration all g of a row would often be 0 in floating point.
 
+    Arguments:
+        task: whose prior it is.
+        n_kernels: how many.
+        seed: a whole number from 0 to 2^31 - 1, or a CPU generator to continue from.
+
     Raises:
         ValueError: a count below 1, or a seed that is none.
 
@@ -295,6 +303,8 @@ def match_counts(chains: Chains, lags: tuple[int, ...] | None = None) -> Tensor:
         chains: the sequences.
         lags: what counts as the history; by default that of the chains.
 
+    Source: the counts of paper B (arXiv 2409.10559).
+
     Example:
         >>> chains = MarkovTask(length=400).sample(2)
         >>> int(match_counts(chains, lags=())[0].sum())  # everything matches the empty history
@@ -319,6 +329,11 @@ def unigram_counts(chains: Chains, lags: tuple[int, ...] = ()) -> Tensor:
 
 def true_conditional(chains: Chains) -> Tensor:
     r"""What one who knows the kernel says: :math:`\mu(\cdot \mid z_L)`, `(B, S)`. No predictor does better on average.
+
+    Arguments:
+        chains: sequences with their kernels.
+
+    Source: textbook.
 
     Example:
         >>> true_conditional(MarkovTask().sample(4)).shape
@@ -345,6 +360,8 @@ def posterior_predictive(
     Raises:
         ValueError: the rows of these chains have no Dirichlet prior (dominance), and no concentration is given.
 
+    Source: textbook.
+
     Example:
         >>> chains = MarkovTask(n_states=2, length=3, lags=(1,), concentration=1.0).sample(5)
         >>> bool(torch.equal(posterior_predictive(chains).sum(-1), torch.ones(5).double()))
@@ -363,6 +380,12 @@ def match_predictor(chains: Chains, lags: tuple[int, ...] | None = None) -> Tens
 
     Where nothing matches, the average goes over all tokens that have a full history.
 
+    Arguments:
+        chains: the sequences.
+        lags: what counts as the history; by default that of the chains.
+
+    Source: paper B (arXiv 2409.10559); what is said where nothing matches is own.
+
     Example:
         >>> chains = MarkovTask(length=10**4, concentration=1.0).sample(4)
         >>> bool((match_predictor(chains) - true_conditional(chains)).abs().max() < 0.1)
@@ -378,6 +401,11 @@ def match_predictor(chains: Chains, lags: tuple[int, ...] | None = None) -> Tens
 def unigram(chains: Chains) -> Tensor:
     """Frequencies of the states in the sequence, `(B, S)`: the empty history.
 
+    Arguments:
+        chains: the sequences.
+
+    Source: textbook.
+
     Example:
         >>> unigram(MarkovTask(length=10).sample(4)).shape
         torch.Size([4, 3])
@@ -386,7 +414,17 @@ def unigram(chains: Chains) -> Tensor:
 
 
 def uniform(chains: Chains) -> Tensor:
-    """1 / S for every state, `(B, S)`; its loss is log S exactly."""
+    """1 / S for every state, `(B, S)`; its loss is log S exactly.
+
+    Arguments:
+        chains: the sequences.
+
+    Source: textbook.
+
+    Example:
+        >>> uniform(MarkovTask(n_states=4).sample(1))
+        tensor([[0.2500, 0.2500, 0.2500, 0.2500]], dtype=torch.float64)
+    """
     return torch.full((len(chains), chains.n_states), 1 / chains.n_states, dtype=torch.float64)
 
 
@@ -405,6 +443,8 @@ def log_losses(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILIT
     Raises:
         ValueError: shapes that do not fit, rows that are no distribution, or a floor outside of [0, 1).
 
+    Source: textbook, but for the floor.
+
     Example:
         >>> log_losses(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([1, 1])).round(decimals=3)
         tensor([ 0.6930, 13.8160], dtype=torch.float64)
@@ -422,8 +462,15 @@ def log_losses(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILIT
 def loss(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILITY) -> tuple[float, float]:
     r"""Mean of :math:`-\log p(\text{answer})` in nats, and its standard error over sequences; see `log_losses`.
 
+    Arguments:
+        probs: `(B, S)`, probabilities.
+        answer: `(B,)`.
+        floor: as in `log_losses`.
+
     Raises:
         ValueError: as `log_losses`, or a single sequence.
+
+    Source: textbook.
 
     Example:
         >>> chains = MarkovTask().sample(100)

@@ -215,6 +215,17 @@ def train_full(
     The rate follows one cycle, up over the first 30 % of the steps and down to nothing. Validation looks at the answer
     alone, so that its loss compares with that of all other predictors.
 
+    Arguments:
+        model: trained where it is.
+        task: draws the sequences.
+        steps: optimiser steps.
+        batch_size: B, sequences a step.
+        learning_rate: the peak.
+        seed: of the training sequences. Those for validation come from `task.sample` and are never among them.
+        n_validation: sequences for validation.
+        record_every: steps between two records.
+        progress: show a bar.
+
     Raises:
         ValueError: an argument is out of range, the task does not fit the model, or the loss ceases to be finite.
 
@@ -261,6 +272,16 @@ def train_full(
 @torch.no_grad()
 def predict_chains(model: nn.Module, chains: Chains, *, batch_size: int = 500) -> Tensor:
     """Probabilities of the answers, `(B, S)`, float64, in batches that fit into memory.
+
+    Arguments:
+        model: one of Part II.
+        chains: the sequences.
+        batch_size: sequences at once.
+
+    Raises:
+        ValueError: a batch size below 1, or sequences that the model does not read.
+
+    Source: own.
 
     Example:
         >>> predict_chains(InductionTransformer(), MarkovTask().sample(3)).shape

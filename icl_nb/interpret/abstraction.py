@@ -39,6 +39,11 @@ from icl_nb.tasks.batch import Batch
 def four_scalar_model(model: AttentionTransformer) -> EquivariantTransformer:
     """The model of 4 scalars a head that `Recursion.from_model` reads off: the same function, and it can be trained.
 
+    Arguments:
+        model: whose layers attend and do nothing else.
+
+    Source: own.
+
     Example:
         >>> model = four_scalar_model(DenseTransformer(depth=2))
         >>> sum(p.numel() for p in model.parameters())
@@ -52,6 +57,12 @@ def four_scalar_model(model: AttentionTransformer) -> EquivariantTransformer:
 @torch.no_grad()
 def rounded_model(model: EquivariantTransformer, decimals: int = 2) -> EquivariantTransformer:
     """A copy whose scalars, that of the read-out too, are rounded.
+
+    Arguments:
+        model: a transformer.
+        decimals: that are left.
+
+    Source: own.
 
     Example:
         >>> round(rounded_model(four_scalar_model(DenseTransformer(depth=1)), decimals=1).m[0, 0, 0].item(), 6)

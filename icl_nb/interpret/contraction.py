@@ -14,7 +14,13 @@ def layer_map(z: ArrayLike, context: ArrayLike, M: ArrayLike, V: ArrayLike) -> A
 
     .. math:: F(z) = z + \sum_h V_h \sum_j \mathrm{softmax}_j(z^T M_h z_j)\, z_j
 
-    with M and V `(H, D, D)`.
+    Arguments:
+        z: readers, `(m, D)`.
+        context: tokens that are read, `(n, D)`.
+        M: score matrices, `(H, D, D)`.
+        V: value matrices, `(H, D, D)`.
+
+    Source: textbook; the layer of `icl_nb.models.attention` for readers outside of its context.
 
     Example:
         >>> layer_map([[1.0]], [[1.0], [3.0]], [[[0.0]]], [[[0.5]]])
@@ -28,9 +34,17 @@ def layer_map(z: ArrayLike, context: ArrayLike, M: ArrayLike, V: ArrayLike) -> A
 
 
 def layer_jacobian(z: ArrayLike, context: ArrayLike, M: ArrayLike, V: ArrayLike) -> Array:
-    r"""DF(z), `(m, D, D)`, for readers z `(m, D)`; arguments as in `layer_map`.
+    r"""DF(z), `(m, D, D)`, the derivative of `layer_map`.
 
     .. math:: DF(z) = I + \sum_h V_h \operatorname{Cov}_{A_h(z)}(z_j)\, M_h^T
+
+    Arguments:
+        z: readers, `(m, D)`.
+        context: tokens that are read, `(n, D)`.
+        M: score matrices, `(H, D, D)`.
+        V: value matrices, `(H, D, D)`.
+
+    Source: own; the derivative of a softmax is textbook.
 
     Example:
         >>> layer_jacobian([[0.0]], [[-1.0], [1.0]], [[[0.5]]], [[[-1.0]]])  # 1 - 1 * 1 * 0.5
@@ -58,6 +72,8 @@ def certain_contraction(x: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> int
         x: context points as the layer meets them, `(n, d)`.
         alpha: of the heads, `(H,)`.
         gamma: of the heads, `(H,)`.
+
+    Source: own, with the bound of Popoviciu (1935) on a variance; chapter 7, P2.
 
     Example:
         >>> certain_contraction([[0.0], [2.0]], [0.5], [-1.0]), certain_contraction([[0.0], [9.0]], [0.5], [-1.0])

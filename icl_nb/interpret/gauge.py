@@ -358,7 +358,7 @@ def _coordinates(model: AttentionTransformer) -> tuple[Tensor, Tensor]:
 def _check_one_copy(model: InContextTransformer) -> None:
     copies = getattr(model, "copies", None)
     if copies is None:
-        raise ValueError(f"a {type(model).__name__} does more than attend; only matrices M and V have coordinates")
+        raise ValueError(f"{type(model).__name__}: it does more than attend; only matrices M and V have coordinates")
     if copies > 1:
         raise ValueError(f"the model has a memory of {copies} copies; models of one copy alone are abstracted")
 

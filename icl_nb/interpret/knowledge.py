@@ -278,6 +278,11 @@ def explain_answer(
 
     gradient descent in function space with any kernel of the copies, and an attention without softmax.
 
+    Arguments:
+        recursion: with or without a memory.
+        batch: tasks; the first half is for fitting, the second for the scores.
+        rivals: by name.
+
     Returns:
         R^2 by name, `(L,)` each; and the share of each layer in all that f moves, `(L,)`.
 

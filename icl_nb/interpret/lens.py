@@ -77,13 +77,33 @@ class Lens:
 
 @torch.no_grad()
 def queries(model: InContextTransformer, batch: Batch) -> Tensor:
-    """The stream of the queries before and after each layer, `(L + 1, B, q, D)`, float64."""
+    """The stream of the queries before and after each layer, `(L + 1, B, q, D)`, float64.
+
+    Arguments:
+        model: a transformer.
+        batch: tasks that it reads.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> queries(EquivariantTransformer(depth=2), LinearTask().sample(3, n_queries=4)).shape
+        torch.Size([3, 3, 4, 8])
+    """
     batch = batch.to(dtype=model.dtype, device=model.device)
     return model.trajectory(batch.x, batch.context_y)[0][:, :, batch.context_y.shape[1] :].double()
 
 
 def centred(logits: Tensor) -> Tensor:
-    """Logits less their mean over the classes: what the answer depends on."""
+    """Logits less their mean over the classes: what the answer depends on.
+
+    Arguments:
+        logits: `(*, K)`.
+
+    Source: textbook.
+
+    Example:
+        >>> centred(torch.tensor([1.0, 2.0, 6.0]))
+        tensor([-2., -1.,  3.])
+    """
     return logits - logits.mean(-1, keepdim=True)
 
 
@@ -109,6 +129,8 @@ def path_r2(truth: Tensor, guess: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         ValueError: the shapes differ.
+
+    Source: textbook; no mean is taken out.
 
     Example:
         >>> path = torch.tensor([0.0, 1.0, 3.0]).reshape(3, 1, 1, 1)
@@ -199,7 +221,16 @@ def follow(
 
 
 def label_copies(model: EquivariantTransformer, batch: Batch) -> Tensor:
-    """The label blocks of the queries before and after each layer, `(L + 1, B, q, m, K)`, with their gradient."""
+    """The label blocks of the queries before and after each layer, `(L + 1, B, q, m, K)`, with their gradient.
+
+    Arguments:
+        model: of m copies.
+        batch: tasks in its dtype and on its device.
+
+    Example:
+        >>> label_copies(EquivariantTransformer(depth=2, copies=3), LinearTask().sample(4, n_queries=2)).shape
+        torch.Size([3, 4, 2, 3, 3])
+    """
     stream = torch.stack([z for z, _ in model.stream(batch.x, batch.context_y)])
     return stream[:, :, -batch.n_queries :].unflatten(-1, (model.copies, -1))[..., model.n_features :]
 
@@ -218,6 +249,15 @@ def student_path(student: EquivariantTransformer, truth: Tensor, batch: Batch) -
 
     Returns:
         `(L + 1, B, q, K)`; nothing is said before the first layer.
+
+    Source: own.
+
+    Example:
+        >>> batch = LinearTask().sample(20, n_queries=4)
+        >>> student = EquivariantTransformer(depth=2, scalars=4)
+        >>> truth = label_copies(student, batch).detach()[..., 0, :].double() * 7
+        >>> bool((student_path(student, truth, batch) - truth).abs().max() < 1e-5)  # one number a layer finds the 7
+        True
     """
     copies = label_copies(student, batch.to(dtype=student.dtype)).double()[:: student.depth // (len(truth) - 1)]
     half, path = len(batch) // 2, [torch.zeros_like(truth[0])]
@@ -234,8 +274,15 @@ def rivals_on_path(lens: Lens, batch: Batch, rivals: dict[str, Rival]) -> dict[s
     In each layer a rival is fitted anew, on half of the tasks, and starts from where the model is; see
     `icl_nb.interpret.rivals`. Rivals that need to know where the network has moved the context cannot be asked.
 
+    Arguments:
+        lens: of the model.
+        batch: tasks; half of them to fit on.
+        rivals: by name.
+
     Raises:
         ValueError: a rival moves the context.
+
+    Source: own.
 
     Example:
         >>> from icl_nb.interpret.rivals import RIVALS

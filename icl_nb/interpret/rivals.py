@@ -8,6 +8,8 @@ theta by a search, on half of the tasks. Its score is the explained variance of 
 
 with no mean taken out, for by symmetry it is 0. A rival that says nothing has R^2 = 0, a bad one less.
 
+A rival's step takes the `State` before a layer, and theta, and gives a `Move`; see `RIVALS`.
+
 Letters: B tasks, N points, n of them context, d features, K classes, L layers, r points that are asked about.
 """
 
@@ -65,27 +67,84 @@ class Move(NamedTuple):
 
 def coupled(state: State, theta: Sequence[float]) -> Move:
     r"""The recursion's step: the mean of u (and of x) under
-    :math:`\mathrm{softmax}_j(\theta_0 \langle x_*, x_j \rangle + \theta_1 \langle u_*, u_j \rangle)`."""
+    :math:`\mathrm{softmax}_j(\theta_0 \langle x_*, x_j \rangle + \theta_1 \langle u_*, u_j \rangle)`.
+
+    Arguments:
+        state: what may be looked at.
+        theta: of features and of labels.
+
+    Source: own form of the recursion that paper A (arXiv 2604.11613, abstract) describes.
+
+    Example:
+        >>> x, y = np.array([[[1.0], [-1.0], [2.0]]]), np.eye(2)[None]  # a point of each class, and a query at 2
+        >>> u = np.array([[[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0]]])
+        >>> state = State(x, u, x, y, slice(-1, None), (np.zeros((1, 1, 2)),) * 2)
+        >>> coupled(state, (1.0, 1.0)).label.round(3), coupled(state, (1.0, 1.0)).feature.round(3)
+        (array([[[ 0.482, -0.482]]]), array([[[0.964]]]))
+    """
     x, u = state.x[:, : state.n], state.u[:, : state.n]
     A = softmax(theta[0] * state.x[:, state.asked] @ x.mT + theta[1] * state.u[:, state.asked] @ u.mT, -1)
     return Move(A @ u, A @ x)
 
 
 def mean_shift(state: State, theta: Sequence[float]) -> Move:
-    """The same with an attention that does not look at labels, theta_1 = 0."""
+    """The same with an attention that does not look at labels, theta_1 = 0.
+
+    Arguments:
+        state: what may be looked at.
+        theta: of features.
+
+    Source: mean shift, Fukunaga and Hostetler (1975), with the kernel of the softmax.
+
+    Example:
+        >>> x, y = np.array([[[1.0], [-1.0], [2.0]]]), np.eye(2)[None]  # a point of each class, and a query at 2
+        >>> u = np.array([[[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0]]])
+        >>> state = State(x, u, x, y, slice(-1, None), (np.zeros((1, 1, 2)),) * 2)
+        >>> mean_shift(state, (0.0,)).feature  # an even mean of the context
+        array([[[0.]]])
+    """
     return coupled(state, (theta[0], 0.0))
 
 
 def kernel_smoothing(state: State, theta: Sequence[float]) -> Move:
     r"""Nadaraya-Watson on the task as given, nothing moving: the mean of the given labels under
-    :math:`\mathrm{softmax}_j(\theta_0 \langle x_*, x_j \rangle)`."""
+    :math:`\mathrm{softmax}_j(\theta_0 \langle x_*, x_j \rangle)`.
+
+    Arguments:
+        state: what may be looked at.
+        theta: of features.
+
+    Source: Nadaraya (1964), Watson (1964).
+
+    Example:
+        >>> x, y = np.array([[[1.0], [-1.0], [2.0]]]), np.eye(2)[None]  # a point of each class, and a query at 2
+        >>> u = np.array([[[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0]]])
+        >>> state = State(x, u, x, y, slice(-1, None), (np.zeros((1, 1, 2)),) * 2)
+        >>> kernel_smoothing(state, (1.0,)).label.round(3)
+        array([[[ 0.482, -0.482]]])
+    """
     A = softmax(theta[0] * state.x0[:, state.asked] @ state.x0[:, : state.n].mT, -1)
     return Move(A @ state.labels)
 
 
 def function_gradient(state: State, theta: Sequence[float], normalised: bool = False) -> Move:
     r"""Gradient descent on softmax regression in function space, the labels now being the function:
-    :math:`\sum_j (y_j - \mathrm{softmax}(e^{\theta_0} u_j)) \langle x_j, x_* \rangle`."""
+    :math:`\sum_j (y_j - \mathrm{softmax}(e^{\theta_0} u_j)) \langle x_j, x_* \rangle`.
+
+    Arguments:
+        state: what may be looked at.
+        theta: the logarithm of what labels are multiplied by.
+        normalised: whether the gradient of each task is divided by its length.
+
+    Source: textbook.
+
+    Example:
+        >>> x, y = np.array([[[1.0], [-1.0], [2.0]]]), np.eye(2)[None]  # a point of each class, and a query at 2
+        >>> u = np.array([[[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0]]])
+        >>> state = State(x, u, x, y, slice(-1, None), (np.zeros((1, 1, 2)),) * 2)
+        >>> function_gradient(state, (-50.0,)).label.round(3)  # before anything is known
+        array([[[ 2., -2.]]])
+    """
     x = state.x[:, : state.n]
     gradient = x.mT @ _residual(state, np.exp(theta[0]) * state.u[:, : state.n])  # (B, d, K)
     return Move(state.x[:, state.asked] @ (_unit(gradient) if normalised else gradient))
@@ -94,7 +153,22 @@ def function_gradient(state: State, theta: Sequence[float], normalised: bool = F
 def weight_gradient(state: State, theta: Sequence[float], normalised: bool = False) -> Move:
     r"""Gradient descent on softmax regression of the task as given, by weights of its own:
     :math:`\Delta W = \sum_j x_j (y_j - \mathrm{softmax}(W^T x_j))^T`, where :math:`e^{\theta_0}` is the size of the
-    step that brought W here from the layer before."""
+    step that brought W here from the layer before.
+
+    Arguments:
+        state: what may be looked at.
+        theta: the logarithm of the last step.
+        normalised: whether the gradient of each task is divided by its length.
+
+    Source: textbook.
+
+    Example:
+        >>> x, y = np.array([[[1.0], [-1.0], [2.0]]]), np.eye(2)[None]  # a point of each class, and a query at 2
+        >>> u = np.array([[[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0]]])
+        >>> state = State(x, u, x, y, slice(-1, None), (np.zeros((1, 1, 2)),) * 2)
+        >>> weight_gradient(state, (0.0,)).label.round(3)
+        array([[[ 1., -1.]]])
+    """
     W, direction = state.memory
     W = W + np.exp(theta[0]) * direction
     x = state.x0[:, : state.n]
@@ -106,7 +180,21 @@ def weight_gradient(state: State, theta: Sequence[float], normalised: bool = Fal
 def newton(state: State, theta: Sequence[float]) -> Move:
     r"""Newton's method (IRLS) on the same loss, with a ridge :math:`e^{\theta_1}`:
     :math:`(\sum_j (\mathrm{diag}\, p_j - p_j p_j^T) \otimes x_j x_j^T / n + e^{\theta_1} I)^{-1} \Delta`, the gradient
-    taken with the ridge."""
+    taken with the ridge.
+
+    Arguments:
+        state: what may be looked at.
+        theta: logarithms of the last step and of the ridge.
+
+    Source: textbook.
+
+    Example:
+        >>> x, y = np.array([[[1.0], [-1.0], [2.0]]]), np.eye(2)[None]  # a point of each class, and a query at 2
+        >>> u = np.array([[[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0]]])
+        >>> state = State(x, u, x, y, slice(-1, None), (np.zeros((1, 1, 2)),) * 2)
+        >>> newton(state, (0.0, 0.0)).label.round(3)
+        array([[[ 0.667, -0.667]]])
+    """
     W, direction = state.memory
     W = W + np.exp(theta[0]) * direction
     x, ridge = state.x0[:, : state.n], np.exp(theta[1])
@@ -124,7 +212,22 @@ def newton(state: State, theta: Sequence[float]) -> Move:
 def lda(state: State, theta: Sequence[float], current: bool = False) -> Move:
     r"""A step towards the posterior of linear discriminant analysis, of the points as given or as they are now:
     :math:`\mathrm{softmax}_c(e^{\theta_1} (\log p_c + \langle x_* - \mu_c / 2, S^{-1} \mu_c \rangle)) - 1/K`, where
-    S is the covariance within classes, shrunk to a multiple of I by :math:`1 / (1 + e^{-\theta_0})`."""
+    S is the covariance within classes, shrunk to a multiple of I by :math:`1 / (1 + e^{-\theta_0})`.
+
+    Arguments:
+        state: what may be looked at.
+        theta: the logit of the shrinkage, and the logarithm of the temperature.
+        current: whether points count where they are now, and not where they were given.
+
+    Source: textbook; the shrinkage is that of regularised discriminant analysis, Friedman (1989).
+
+    Example:
+        >>> x, y = np.array([[[1.0], [-1.0], [2.0]]]), np.eye(2)[None]  # a point of each class, and a query at 2
+        >>> u = np.array([[[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0]]])
+        >>> state = State(x, u, x, y, slice(-1, None), (np.zeros((1, 1, 2)),) * 2)
+        >>> bool(np.abs(lda(state, (0.0, -50.0)).label).max() < 1e-9)  # at a high temperature nothing is said
+        True
+    """
     points = state.x if current else state.x0
     x, y = points[:, : state.n], state.y
     size = y.sum(1)  # (B, K)
@@ -187,7 +290,7 @@ class Explanation:
     motion: np.ndarray
 
     def __repr__(self) -> str:
-        head = "".join(f"{level:7d}" for level in range(self.label.shape[1]))
+        head = "".join(f"{level:7d}" for level in range(1, self.label.shape[1] + 1))
         lines = [f"{'R^2 of label moves, by layer':28}{head}   agreement{'  alone' if self.alone else ''}"]
         for index, (name, row, path) in enumerate(zip(self.names, self.label, self.on_path, strict=True)):
             values = "".join(f"{max(value, -9.99):7.2f}" for value in row)
@@ -261,7 +364,27 @@ class _Walk:
 
 
 def walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, on_path: bool) -> _Walk:
-    """A rival from layer to layer, fitted in each: on the model's path, or on its own."""
+    """A rival from layer to layer, fitted in each: on the model's path, or on its own.
+
+    Arguments:
+        rival: who is run.
+        x: points before and after each layer of the model, `(L + 1, B, N, d)`.
+        u: labels, `(L + 1, B, N, K)`.
+        y: labels of the context as given, one-hot, `(B, n, K)`.
+        half: tasks to fit on; the others are for the scores.
+        on_path: whether it starts each layer from where the model is.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> batch = LinearTask().sample(20)
+        >>> recursion = Recursion({"alpha": [[0.5]], "beta": 2.0, "gamma": 0.3, "delta": 0.5})
+        >>> path, y = recursion.trajectory(batch.x, batch.context_y), np.eye(3)[batch.context_y]
+        >>> found = walk(RIVALS["coupled"], path.x, path.u, y, 10, True)
+        >>> found.end.shape, bool(found.label[0] > 0.999)
+        ((20, 1, 3), True)
+    """
     path, n_queries = {"label": u, "feature": x}, x.shape[2] - y.shape[1]
     asked = slice(None) if rival.moves_context and not on_path else slice(-n_queries, None)
     now, last, end = (
@@ -328,6 +451,12 @@ def _read_off(recursion: Recursion, x: np.ndarray, u: np.ndarray, n: int, half: 
 
 def r_squared(truth: np.ndarray, guess: np.ndarray) -> float:
     r"""Explained variance about 0, :math:`1 - |truth - guess|^2 / |truth|^2`; NaN where nothing moves.
+
+    Arguments:
+        truth: of any shape.
+        guess: of the same.
+
+    Source: textbook; no mean is taken out.
 
     Example:
         >>> r_squared(np.array([3.0, 4.0]), np.array([3.0, 0.0]))

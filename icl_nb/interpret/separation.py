@@ -8,8 +8,10 @@ With class means :math:`\mu_c`, shares :math:`p_c` and the overall mean :math:`\
 T1 to T8 are the theorems of chapter 6. Letters: n context points, d features, K classes, L layers, H heads; `*` stands
 for any leading axes, tasks for instance. Throughout, `x (*, n, d)` are points (label blocks serve as well), `y (*, n)`
 their classes in `0..K-1`, `n_classes` is K, and a `table` is that of a `Recursion`, or a mapping with the same names.
-Results are float64. Bad shapes, values that are not finite and labels outside `0..K-1` raise a ValueError. Source: own;
-chapter 6 has the proofs, `tests/test_separation.py` a slow reference for each function.
+Results are float64. Bad shapes, values that are not finite and labels outside `0..K-1` raise a ValueError.
+
+Source: scatter, Fisher ratio and mixtures are textbook; the theorems and what is measured against them are own, and
+chapter 6 has the proofs, `tests/interpret/test_separation.py` a slow reference for each function.
 """
 
 from collections.abc import Mapping, Sequence
@@ -161,6 +163,13 @@ def cross_alignment(x: ArrayLike, y: ArrayLike, other_x: ArrayLike, other_y: Arr
 
     As `alignment`, `(*)`, but pairs never lie within a group, so that one side may carry noisy labels and the other
     clean ones.
+
+    Arguments:
+        x: the points of one group, `(*, n, d)`.
+        y: their classes, `(*, n)`.
+        other_x: those of the other, `(*, n', d)`.
+        other_y: their classes, `(*, n')`.
+        n_classes: K
 
     Raises:
         ValueError: the two groups do not have equally many features.
@@ -318,6 +327,14 @@ def mixture_noise(
     :math:`n / \bigl(e^{\tau^2} \sum_k \pi_k^2 / p_k\bigr)`, the limit of :math:`1 / \sum_j A_j^2`: as many points
     would leave as much to chance if all weighed the same. T1 is the case of one class.
 
+    Arguments:
+        x: readers, `(*, m, d)`.
+        u: their labels, `(*, m, K)`.
+        context: the mixture.
+        alpha: of one head.
+        beta: of the same.
+        n_points: n
+
     Raises:
         ValueError: n_points below 1.
 
@@ -469,6 +486,15 @@ def layer_report(x: ArrayLike, u: ArrayLike, attention: ArrayLike, y: ArrayLike,
 
     Raises:
         ValueError: a context has points of one class only.
+
+    Example:
+        >>> from icl_nb import LinearTask, Recursion
+        >>> batch = LinearTask().sample(4)
+        >>> recursion = Recursion({"alpha": [[0.0]], "beta": 3.0, "gamma": 0.5, "delta": 0.5})
+        >>> path = recursion.trajectory(batch.x.double(), batch.context_y)
+        >>> report = layer_report(path.x, path.u, path.attention, batch.context_y, recursion.table)
+        >>> report.measured.shape, bool(report.missed < 1e-6)  # without alpha the lemma is exact
+        ((1, 4), True)
     """
     y, attention = np.asarray(y), np.asarray(attention, float)
     x, u = (np.asarray(part, float)[:, :, : y.shape[-1]] for part in (x, u))

@@ -139,6 +139,10 @@ def check_path(path: str | Path, *, writable: bool = False) -> Path:
 
     Raises:
         ValueError: it does not end in .safetensors, is a folder, or cannot be written to.
+
+    Example:
+        >>> check_path("mine.safetensors").name
+        'mine.safetensors'
     """
     if not isinstance(path, (str, Path)) or Path(path).suffix != ".safetensors" or Path(path).is_dir():
         raise ValueError(f"path={str(path)!r}; it must name a file that ends in .safetensors")
@@ -155,8 +159,18 @@ def check_path(path: str | Path, *, writable: bool = False) -> Path:
 def write_whole(path: Path, content: bytes) -> None:
     """Put a file in its place in one step: whoever reads it sees the old one or the new one, never a part.
 
+    Arguments:
+        path: where to; folders are made.
+        content: all of the file.
+
     Raises:
         OSError: the folder cannot be made or takes no file, or the disk is full; what was there stays as it was.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_whole(Path(folder) / "new" / "a.txt", b"whole")
+        ...     (Path(folder) / "new" / "a.txt").read_bytes()
+        b'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -217,6 +231,9 @@ def load(name: str | Path, *, dtype: torch.dtype | None = None, device: str | to
 def load_history(name: str | Path) -> dict[str, np.ndarray]:
     """The arrays of its training that a checkpoint holds; those of Part II do.
 
+    Arguments:
+        name: one of `available()`, or a path that ends in .safetensors.
+
     Raises:
         FileNotFoundError: no such checkpoint or file.
         ValueError: not a checkpoint of this package.
@@ -234,6 +251,9 @@ def load_history(name: str | Path) -> dict[str, np.ndarray]:
 def describe(name: str | Path) -> dict:
     """What a checkpoint says of itself: `kind`, `config`, and `about`, which for a shipped one holds recipe, task,
     training and evaluation.
+
+    Arguments:
+        name: one of `available()`, or a path that ends in .safetensors.
 
     Raises:
         FileNotFoundError: no such checkpoint or file.

@@ -280,7 +280,18 @@ class _Layer(nn.Module):
 
 
 def permute(z: Tensor, order: Tensor | None, *, back: bool = False) -> Tensor:
-    """Tokens `(B, N, a s)`, a blocks of s, all permuted by the order of their task, `(B, s)`; or back again."""
+    """Tokens `(B, N, a s)`, a blocks of s, all permuted by the order of their task, `(B, s)`; or back again.
+
+    Arguments:
+        z: tokens, `(B, N, a s)`.
+        order: `(B, s)`, or None to leave them.
+        back: whether to undo what the same call without it did.
+
+    Example:
+        >>> z, order = torch.tensor([[[1, 2, 3]]]), torch.tensor([[2, 0, 1]])
+        >>> permute(z, order).tolist(), permute(permute(z, order), order, back=True).tolist()
+        ([[[3, 1, 2]]], [[[1, 2, 3]]])
+    """
     if order is None:
         return z
     size = order.shape[-1]

@@ -20,7 +20,7 @@ from icl_nb.tasks.batch import Task
 SYMMETRIES = (None, "injection", "projection")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
     """What a training run saw, an entry a step: loss and accuracy on that step's fresh tasks, the learning rate.
 
@@ -31,6 +31,10 @@ class History:
     accuracy: list[float]
     learning_rate: list[float]
     seconds: float
+
+    def __repr__(self) -> str:
+        last = f", last loss {self.loss[-1]:.4f}, accuracy {self.accuracy[-1]:.4f}" if self.loss else ""
+        return f"History({len(self.loss)} steps{last})"
 
 
 def train(

@@ -142,6 +142,8 @@ def paired(contenders: dict[str, Callable], *, rounds: int = 9, least: float = 0
     Raises:
         ValueError: nobody to time, or fewer than one round.
 
+    Source: own.
+
     Example:
         >>> rows = paired({"one": lambda: sum(range(2000)), "five": lambda: sum(range(10000))}, rounds=3, least=1e-3)
         >>> rows[0]["ratio"], rows[1]["ratio"] > 2
@@ -180,7 +182,15 @@ def paired(contenders: dict[str, Callable], *, rounds: int = 9, least: float = 0
 
 
 def machine(device: str = "cpu") -> dict[str, float]:
-    """What this machine can do: GFLOP/s of a float32 product of two matrices, and ns of a float32 exponential."""
+    """What this machine can do: GFLOP/s of a float32 product of two matrices, and ns of a float32 exponential.
+
+    Arguments:
+        device: where torch computes.
+
+    Example:
+        >>> sorted(machine())
+        ['exp_ns', 'gflops']
+    """
     side, many = (512, 2**14) if device == "cpu" else (4096, 2**24)
     a, x, out = (torch.randn(size, device=device) for size in ((side, side), (many,), (many,)))
     product, exponential = paired({"product": lambda: a @ a, "exp": lambda: torch.exp(x, out=out)}, device=device)
@@ -271,6 +281,8 @@ def growth(name: str, start: Size, doublings: int, rounds: int = 9, device: str 
         rounds: turns of each.
         device: where torch computes.
 
+    Source: textbook.
+
     Example:
         >>> found = growth("n_points", Size(batch=1, n_points=64, n_queries=1, depth=1), 2, rounds=1)
         >>> 1.5 < found["memory_exponent"] < 2.5
@@ -297,6 +309,10 @@ def growth(name: str, start: Size, doublings: int, rounds: int = 9, device: str 
 
 def peak_bytes(call: Callable, device: str = "cpu") -> int:
     """The most that a call holds at once beyond what was there: of torch's own allocator, and of NumPy's.
+
+    Arguments:
+        call: what is measured.
+        device: where torch computes.
 
     Example:
         >>> peak_bytes(lambda: torch.zeros(1000, 1000)) // 4_000_000

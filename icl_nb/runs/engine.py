@@ -53,6 +53,10 @@ def run_all(
 def take_shard(names: list[Name], shard: str | None) -> list[Name]:
     """Those names that fall to one of several calls, "1/4" to "4/4": every fourth.
 
+    Arguments:
+        names: all of them, in an order that every call knows.
+        shard: "i/n", or None for all.
+
     Raises:
         ValueError: it is no such text.
 

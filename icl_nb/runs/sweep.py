@@ -25,6 +25,9 @@ _FORMAT = "icl-nb sweep 1"
 def name_of(configuration: dict) -> str:
     """The name of a configuration: 16 hexadecimal digits of its SHA-256, whatever the order of its entries.
 
+    Arguments:
+        configuration: what JSON can hold.
+
     Raises:
         ValueError: it holds what JSON cannot.
 
@@ -100,6 +103,12 @@ def sweep(
 
 def run_configuration(configuration: dict) -> dict:
     """Train and evaluate one: its number of parameters, its seconds, and the `Report`; or `error` where it diverges.
+
+    Arguments:
+        configuration: as in `sweep`.
+
+    Raises:
+        ValueError: it is no configuration.
 
     Example:
         >>> wild = {"kind": "equivariant", "model": {}, "training": {"steps": 3, "learning_rate": 1e30}, "n_tasks": 10}

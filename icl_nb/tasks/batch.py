@@ -197,7 +197,22 @@ def check_sample(
     dtype: torch.dtype | None,
     device: str | torch.device,
 ) -> tuple[torch.Generator, torch.dtype]:
-    """The generator to draw a sample from, and its dtype, if the arguments of `sample` are what they should be."""
+    """The generator to draw a sample from, and its dtype, if the arguments of `sample` are what they should be.
+
+    Arguments:
+        n_tasks: as in `Task.sample`.
+        n_queries: likewise.
+        seed: likewise.
+        dtype: likewise.
+        device: likewise.
+
+    Raises:
+        ValueError: one of them is not as there.
+
+    Example:
+        >>> check_sample(1, 1, 0, None, "cpu")[1]
+        torch.float32
+    """
     check_count("n_tasks", n_tasks, 1)
     check_count("n_queries", n_queries, 1)
     check_device(device)
@@ -207,9 +222,20 @@ def check_sample(
 def check_prompt(x: Tensor, y: Tensor, n_classes: int) -> None:
     """Raise a ValueError unless `x (B, n + q, d)` and the context labels `y (B, n)` are a prompt with an answer.
 
+    Arguments:
+        x: points, the queries last, `(B, n + q, d)`.
+        y: labels of the context, `(B, n)`.
+        n_classes: K
+
     Raises:
         ValueError: shapes, dtypes or devices that do not fit, a feature that is not finite, a label out of range, or a
             context without a label.
+
+    Example:
+        >>> check_prompt(torch.zeros(1, 2, 1), torch.tensor([[0, 1]]), 2)
+        Traceback (most recent call last):
+            ...
+        ValueError: 2 points with 2 context labels leave no query; give x at least one point more than y
     """
     check_count("n_classes", n_classes, 2)
     check_tensor("x", x, DTYPES)

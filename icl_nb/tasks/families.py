@@ -72,6 +72,12 @@ def monomials(x: Tensor, bend: float = 1.0) -> Tensor:
 
     Over normal points they have mean 0, variance :math:`b^2` where quadratic, and no correlations.
 
+    Arguments:
+        x: points, `(*, d)`.
+        bend: b.
+
+    Source: textbook; Hermite's polynomials of degree two.
+
     Example:
         >>> monomials(torch.tensor([3.0, 2.0])).round(decimals=2)
         tensor([3.0000, 2.0000, 5.6600, 2.1200, 6.0000])

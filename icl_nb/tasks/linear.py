@@ -147,6 +147,9 @@ def feature_scale(n_features: int) -> float:
     direction, is largest at an alpha proportional to :math:`d^{-1/2}`. That is an argument about the first layer;
     chapter 11 measures the best c, and its exponents agree with the rule within wide errors.
 
+    Arguments:
+        n_features: d
+
     Source: own.
 
     Example:

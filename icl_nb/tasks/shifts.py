@@ -66,6 +66,8 @@ def near_copies(batch: Batch, copies: int, *, spread: float = 0.01, seed: int = 
     Raises:
         ValueError: an option out of range, W unknown, labels noisy or hidden.
 
+    Source: own.
+
     Example:
         >>> from icl_nb import LinearTask
         >>> moved = near_copies(LinearTask().sample(1), 4, spread=0.0)
@@ -95,6 +97,8 @@ def heavy_tails(batch: Batch, dof: float, *, seed: int = 0) -> Batch:
     Raises:
         ValueError: dof not positive, or so small that a point overflows.
 
+    Source: textbook; Student's t as a mixture of normals.
+
     Example:
         >>> from icl_nb import LinearTask
         >>> batch = LinearTask().sample(3)
@@ -120,6 +124,8 @@ def rescale(batch: Batch, factor: float | None = None) -> Batch:
     Raises:
         ValueError: the factor is not positive, or a context holds nothing but zeros.
 
+    Source: textbook.
+
     Example:
         >>> from icl_nb import LinearTask
         >>> batch = rescale(LinearTask().sample(3, dtype=torch.float64))
@@ -142,8 +148,13 @@ def to_sphere(batch: Batch) -> Batch:
 
     For linear boundaries through the origin nothing is lost, since a label depends on the direction alone.
 
+    Arguments:
+        batch: the tasks.
+
     Raises:
         ValueError: a point lies at the origin.
+
+    Source: textbook.
 
     Example:
         >>> from icl_nb import LinearTask
@@ -165,8 +176,13 @@ def whiten(batch: Batch) -> Batch:
     Labels stay those of W. Inner products become :math:`\langle x_i, S^{-1} x_j \rangle`, which no linear map of the
     features can change.
 
+    Arguments:
+        batch: the tasks.
+
     Raises:
         ValueError: the context of a task does not span all d directions.
+
+    Source: textbook.
 
     Example:
         >>> from icl_nb import LinearTask
@@ -202,6 +218,8 @@ def imbalance(batch: Batch, share: float, n_points: int) -> Batch:
 
     Raises:
         ValueError: an option out of range, an unlabelled point, or a context with too few points of one kind.
+
+    Source: own.
 
     Example:
         >>> from icl_nb import LinearTask
@@ -239,6 +257,8 @@ def hide_labels(batch: Batch, n_labelled: int, n_points: int | None = None) -> B
 
     Raises:
         ValueError: a count out of range.
+
+    Source: own.
 
     Example:
         >>> from icl_nb import LinearTask

@@ -172,6 +172,8 @@ def prepare(x: Tensor, n: int, *, whiten: float = 0.5) -> Tensor:
     Raises:
         ValueError: a context of fewer than two points.
 
+    Source: own, but for the shrinkage.
+
     Example:
         >>> prepare(torch.tensor([[[1.0], [3.0], [2.0]]]), 2, whiten=0).flatten().tolist()[2]
         0.0

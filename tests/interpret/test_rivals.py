@@ -1,6 +1,7 @@
 """Each rival's step against its definition (derivatives, scikit-learn, loops), then the fitting and the scores."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -237,6 +238,9 @@ def test_the_recursion_explains_itself(explained):
 def test_prints_a_row_for_each(explained):
     lines = str(explained).splitlines()
     assert len(lines) == 1 + len(explained.names)
+    assert re.findall(r"\d+", lines[0].partition("layer")[2]) == [
+        str(level + 1) for level in range(len(explained.motion))
+    ]
     assert lines[-1].split()[0] == "recursion" and lines[-1].split()[-1] == "1.000"
 
 

@@ -190,6 +190,17 @@ def test_arrays_of_a_training_come_back(path):
         save(EquivariantTransformer(depth=1), path, {"loss": np.array([math.nan])})
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_arrays_that_are_not_finite_are_not_believed(value, path):
+    """With a checksum that fits: someone else wrote them."""
+    save(EquivariantTransformer(depth=1), path, {"loss": np.array([0.5, 0.25])})
+    content, tensors = files.get(path)
+    tensors["history/loss"][1] = value
+    files.put(path, content, tensors)
+    with pytest.raises(ValueError, match="'loss' holds NaN or infinity"):
+        load_history(path)
+
+
 @pytest.mark.parametrize(
     "content",
     [

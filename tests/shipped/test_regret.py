@@ -113,6 +113,21 @@ def test_logistic_regression_gets_its_best_penalty(row):
     assert model is not None and row["logistic"]["accuracy"] == pytest.approx(max(hits), abs=1e-5)
 
 
+def test_accuracy_and_cross_entropy_get_each_its_own_penalty():
+    row = benchmark_size(12, 2, 3, tasks=6, queries=7, seed=4, sweeps=(50,))["logistic"]
+    batch = LinearTask(12, 2, 3).sample(6, seed=4, n_queries=7, dtype=torch.float64)
+    fits = {C: baseline_predict(batch, "logistic", C=C).reshape(6, 7, 3) for C in PENALTIES} | {
+        OURS: read(OURS, batch).reshape(6, 7, 3)
+    }
+    scores = paired_scores(fits, batch, OURS)
+    assert row["accuracy_C"] != row["cross_entropy_C"]
+    for score, best in (("accuracy", max), ("cross_entropy", min)):
+        assert row[score] == best(scores[C][score] for C in PENALTIES)
+        assert row[f"{score}_se"] == scores[row[f"{score}_C"]][f"{score}_se"]
+    assert row["excess"] == scores[row["cross_entropy_C"]]["excess"]
+    assert row["regret"] == scores[row["accuracy_C"]]["regret"]
+
+
 def test_chains_that_do_not_agree_are_no_oracle(monkeypatch):
     row = benchmark_size(40, 8, 5, tasks=3, queries=5, sweeps=(6,))
     assert row["bayes"] is None and row["sweeps"] is None and row["r_hat"] > R_HAT_LIMIT

@@ -290,6 +290,29 @@ def test_logistic_regression_among_outliers():
     assert probs.isfinite().all() and (probs.sum(-1) - 1).abs().max() < 1e-9
 
 
+def test_logistic_regression_finds_its_minimum_where_full_steps_of_newton_do_not():
+    batch = shifts.heavy_tails(LinearTask(10, 2, 2, noise=0.1).sample(30, **WIDE), 0.5)
+    x, y, C = batch.context_x, 1.0 - 2 * batch.context_y, 100.0
+    axes = torch.eye(2, **WIDE).expand(30, 2, 2)  # queries that tell w
+    asked = Batch(torch.cat([x, axes], 1), torch.cat([batch.context_y, batch.y[:, :2]], 1), None, 2, 2)
+    p = baselines.logistic_predict(asked, C)
+    w = (p[..., 0] / p[..., 1]).log()
+
+    def slope(w):  # of the loss, beside the size of its terms
+        pull = torch.sigmoid(-y * (x @ w[..., None])[..., 0])[..., None] * y[..., None] * x
+        return (w / C - pull.sum(1)).norm(dim=-1) / x.norm(dim=-1).sum(-1)
+
+    assert (slope(w) < 1e-8).all()
+    # Newton's full steps from 0 stray for one of these at least.
+    strays = torch.zeros_like(w)
+    for _ in range(baselines.NEWTON_STEPS):
+        q = torch.sigmoid(y * (x @ strays[..., None])[..., 0])[..., None]
+        curvature = ((q * (1 - q)) * x).mT @ x + torch.eye(2, **WIDE) / C
+        gradient = strays / C - ((1 - q) * y[..., None] * x).sum(1)
+        strays = strays - torch.linalg.solve(curvature, gradient)
+    assert not (slope(strays) < 1e-8).all()
+
+
 def test_the_best_penalty_is_the_best():
     batch = draw(n_tasks=50, n_queries=20, noise=0.3)
     C, probs = baselines.best_logistic(batch, (0.1, 100.0))
