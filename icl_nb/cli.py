@@ -225,7 +225,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("train", run_train, "train one model and evaluate it")
-    _add_task(sub), _add_model(sub), _add_training(sub)
+    _add_task(sub)
+    _add_model(sub)
+    _add_training(sub)
     sub.add_argument("--depth", type=_whole, default=8, help="layers L")
     sub.add_argument("--heads", type=_whole, default=1, help="heads a layer, H")
     sub.add_argument("--seed", type=_whole, default=0, help="of the weights and of the tasks")
@@ -250,7 +252,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--device", default="cpu", help="cpu, cuda, ...")
 
     sub = command("sweep", run_sweep, "train over a grid of depths, heads and seeds")
-    _add_task(sub), _add_model(sub), _add_training(sub)
+    _add_task(sub)
+    _add_model(sub)
+    _add_training(sub)
     sub.add_argument("--depths", type=_whole, nargs="+", default=[4, 8, 16], help="layers")
     sub.add_argument("--head-counts", type=_whole, nargs="+", default=[1], help="heads a layer")
     sub.add_argument("--seeds", type=_whole, nargs="+", default=[0], help="seeds")

@@ -22,8 +22,6 @@ from icl_nb.recursion import SCALARS, Recursion, step
 from icl_nb.symmetry import COORDINATES, coordinates, permute_batch
 from icl_nb.tasks.linear import LinearTask
 
-torch.set_num_threads(1)
-
 EXACT = 1e-12
 
 shapes = st.fixed_dictionaries(

@@ -16,7 +16,7 @@ from torch import Tensor
 from icl_nb.checks import check_count, check_fraction, check_positive, check_tensor, generator
 
 LEAST_CONCENTRATION = 1e-300  # rows are sure long before that, and beyond it their logarithms overflow
-LEAST_PROBABILITY = 1e-6  # `loss` raises smaller probabilities to it: an average over few matches often holds a 0
+LEAST_FORECAST = 1e-6  # `loss` raises smaller probabilities to it: an average over few matches often holds a 0
 
 
 # Two sets of sequences are equal when they are one object: element by element, "equal" would have no truth value.
@@ -428,7 +428,7 @@ def uniform(chains: Chains) -> Tensor:
     return torch.full((len(chains), chains.n_states), 1 / chains.n_states, dtype=torch.float64)
 
 
-def log_losses(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILITY) -> Tensor:
+def log_losses(probs: Tensor, answer: Tensor, *, floor: float = LEAST_FORECAST) -> Tensor:
     r"""What each answer costs in nats, :math:`-\log p(\text{answer})`, `(B,)`, float64.
 
     Probabilities below the floor count as the floor (and nothing is taken from the others): an average of successors
@@ -459,7 +459,7 @@ def log_losses(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILIT
     return -probs.double().gather(-1, answer[:, None])[:, 0].clamp(min=floor).log()
 
 
-def loss(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILITY) -> tuple[float, float]:
+def loss(probs: Tensor, answer: Tensor, *, floor: float = LEAST_FORECAST) -> tuple[float, float]:
     r"""Mean of :math:`-\log p(\text{answer})` in nats, and its standard error over sequences; see `log_losses`.
 
     Arguments:
@@ -483,7 +483,7 @@ def loss(probs: Tensor, answer: Tensor, *, floor: float = LEAST_PROBABILITY) -> 
     return values.mean().item(), (values.std() / len(values) ** 0.5).item()
 
 
-def expected_log_losses(probs: Tensor, chains: Chains, *, floor: float = LEAST_PROBABILITY) -> Tensor:
+def expected_log_losses(probs: Tensor, chains: Chains, *, floor: float = LEAST_FORECAST) -> Tensor:
     r"""What the answer costs on average over the kernel of its sequence, `(B,)`, float64.
 
     .. math:: E[-\log p(\text{answer})] = -\sum_e \mu(e \mid z_L) \log p_e

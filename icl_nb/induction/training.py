@@ -11,7 +11,7 @@ from tqdm import tqdm
 from icl_nb.checks import check_count, check_positive, check_seed
 from icl_nb.descent import descend
 from icl_nb.induction.models import FullInductionTransformer, InductionTransformer
-from icl_nb.induction.tasks import LEAST_PROBABILITY, Chains, MarkovTask, histories, loss
+from icl_nb.induction.tasks import LEAST_FORECAST, Chains, MarkovTask, histories, loss
 
 PARTS = {"selector": "c", "heads": "w", "classifier": "a"}
 
@@ -87,7 +87,7 @@ def train_induction(
 
     The batches are taken in a fixed order, over and over. A thousand sequences give a gradient whose noise is small
     beside it, at a tenth of the cost of all; `batch_size=n_sequences` is gradient descent to the letter.
-    Probabilities below `LEAST_PROBABILITY` count as that, as in `loss`, and teach nothing: the model cannot predict a
+    Probabilities below `LEAST_FORECAST` count as that, as in `loss`, and teach nothing: the model cannot predict a
     state that the sequence does not hold.
 
     Arguments:
@@ -145,8 +145,8 @@ def train_induction(
         parameters = [getattr(model, PARTS[part]) for part in stage.parts]
         recorded = {round(step) for step in np.geomspace(1, stage.steps, records)} | {stage.steps}
         for step in range(1, stage.steps + 1):
-            chosen = slice(done % (n_sequences // batch_size) * batch_size, None)
-            chosen = slice(chosen.start, chosen.start + batch_size)
+            first = done * batch_size % n_sequences
+            chosen = slice(first, first + batch_size)
             probs = model(train.tokens[chosen], matches[:, :, chosen])
             value = descended(probs, train.answer[chosen])
             if not value.isfinite():
@@ -165,7 +165,7 @@ def train_induction(
 
 def negative_log(probs: Tensor, answer: Tensor) -> Tensor:
     """The loss that is descended: the mean of -log y of the answers, given probabilities `(B, S)`."""
-    return -probs.gather(1, answer[:, None]).clamp(min=LEAST_PROBABILITY).log().mean()
+    return -probs.gather(1, answer[:, None]).clamp(min=LEAST_FORECAST).log().mean()
 
 
 def softmax_again(probs: Tensor, answer: Tensor) -> Tensor:

@@ -81,6 +81,7 @@ __getattr__, __dir__, __all__ = exports(
             "RIVALS",
             "Rival",
             "State",
+            "Walk",
             "coupled",
             "explain",
             "function_gradient",

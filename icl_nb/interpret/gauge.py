@@ -333,7 +333,8 @@ def effect_map(model: EquivariantTransformer, batch: Batch) -> tuple[np.ndarray,
     sizes = torch.cat([model.m, model.v], -1).abs()
     effects = torch.zeros_like(sizes)
     for layer, head, column in sizes.nonzero().tolist():
-        part, place = (model.m, model.v)[column // 6], (layer, head, column % 6)
+        which, coordinate = divmod(column, len(COORDINATES))
+        part, place = (model.m, model.v)[which], (layer, head, coordinate)
         kept = part[place].item()
         part[place] = 0
         effects[layer, head, column] = compare(predict(model, batch), base, batch).divergence

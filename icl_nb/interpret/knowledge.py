@@ -155,7 +155,7 @@ def knowledge(recursion: Recursion, batch: Batch, *, strangers: bool = False) ->
     x, y = batch.context_x.cpu().numpy(), batch.context_y.cpu().numpy()
     n = y.shape[1]
     u = recursion.trajectory(np.concatenate([x, x], 1), y).u
-    if recursion.table.alpha.ndim == 2:
+    if not recursion.has_memory:
         u = u[..., None, :]  # (L + 1, B, 2 n, m, K)
     answer = np.tensordot(u[:, :, n:], np.atleast_1d(recursion.scale), (-2, 0))
     given = u[0, :, :n, 0]
@@ -240,7 +240,7 @@ def overwrite(
 
 
 def _with_copies(u: np.ndarray, recursion: Recursion) -> np.ndarray:  # (B, n, m, K), of a recursion of either kind
-    return u if recursion.table.alpha.ndim == 4 else u[:, :, None]
+    return u if recursion.has_memory else u[:, :, None]
 
 
 def _exchanged(rest: np.ndarray, y: np.ndarray, content: str, rng: np.random.Generator) -> np.ndarray:
@@ -298,13 +298,13 @@ def explain_answer(
     n, half = batch.context_y.shape[1], len(batch) // 2
     path = recursion.trajectory(batch.x.cpu(), batch.context_y.cpu())
     x, u = path.x, path.u
-    if recursion.table.alpha.ndim == 2:
+    if not recursion.has_memory:
         x, u = x[..., None, :], u[..., None, :]
     answer = np.tensordot(u, np.atleast_1d(recursion.scale) / np.atleast_1d(recursion.scale)[0], (-2, 0))
     given = u[0, :, :n, 0]
     labelled = batch.context_y.cpu().numpy() >= 0
     hot = (given + 1 / batch.n_classes) * labelled[..., None]
-    r2 = {name: walk(rival, x[..., 0, :], answer, hot, half, True).label for name, rival in rivals.items()}
+    r2 = {name: walk(rival, x[..., 0, :], answer, hot, half, on_path=True).label for name, rival in rivals.items()}
     moves = np.diff(answer[:, :, n:], axis=0)
     r2["gradient, all copies"], r2["linear attention, all copies"] = (np.zeros(len(moves)) for _ in range(2))
     for level, move in enumerate(moves):

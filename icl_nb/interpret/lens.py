@@ -300,7 +300,7 @@ def rivals_on_path(lens: Lens, batch: Batch, rivals: dict[str, Rival]) -> dict[s
     x = np.repeat(batch.x.double().numpy()[None], len(path), 0)
     hot = (y[..., None] == np.arange(batch.n_classes)).astype(float)
     u = np.concatenate([np.repeat((hot - hot.sum(-1, keepdims=True) / batch.n_classes)[None], len(path), 0), path], 2)
-    return {name: walk(rival, x, u, hot, len(batch) // 2, True).label for name, rival in rivals.items()}
+    return {name: walk(rival, x, u, hot, len(batch) // 2, on_path=True).label for name, rival in rivals.items()}
 
 
 def carried(model: InContextTransformer, batch: Batch, moved: Batch, *, then: Batch | None = None) -> np.ndarray:

@@ -326,7 +326,7 @@ def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS, alone: bo
     if len(batch) < 4:
         raise ValueError(f"the batch has {len(batch)} tasks; both halves need 2 at least")
     recursion = model if isinstance(model, Recursion) else Recursion.from_model(model)
-    if recursion.table.alpha.ndim == 4:
+    if recursion.has_memory:
         raise ValueError(
             "rivals know points and labels of one copy; with a memory ask `interpret.knowledge.explain_answer`"
         )
@@ -334,9 +334,9 @@ def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS, alone: bo
     x, u = _path(model, batch)
     context_y = batch.context_y.cpu().numpy()
     y = (context_y[..., None] == np.arange(batch.n_classes)).astype(float)
-    on_path = {name: walk(rival, x, u, y, half, True) for name, rival in rivals.items()}
+    on_path = {name: walk(rival, x, u, y, half, on_path=True) for name, rival in rivals.items()}
     on_path["recursion"] = _read_off(recursion, x, u, n, half)
-    ends = [walk(rival, x, u, y, half, False).end for rival in rivals.values()] if alone else []
+    ends = [walk(rival, x, u, y, half, on_path=False).end for rival in rivals.values()] if alone else []
     ends += [recursion.trajectory(x[0], context_y).u[-1, :, n:]] if alone else []
     sizes = (np.diff(u[:, half:, n:], axis=0) ** 2).sum((1, 2, 3))  # (L,)
 
@@ -356,14 +356,23 @@ def explain(model, batch: Batch, *, rivals: dict[str, Rival] = RIVALS, alone: bo
 
 
 @dataclass(frozen=True, eq=False)
-class _Walk:
-    end: np.ndarray  # the query's labels after the last layer, (B, q, K)
-    label: np.ndarray  # R^2, (L,)
+class Walk:
+    """What `walk` gives.
+
+    Arguments:
+        end: the query's labels after the last layer, `(B, q, K)`.
+        label: R^2 of the label moves, `(L,)`.
+        feature: R^2 of the feature moves, `(L,)`.
+        theta: what was fitted, `(L, p)`; None where nothing was.
+    """
+
+    end: np.ndarray
+    label: np.ndarray
     feature: np.ndarray
-    theta: np.ndarray | None = None  # (L, p)
+    theta: np.ndarray | None = None
 
 
-def walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, on_path: bool) -> _Walk:
+def walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, *, on_path: bool) -> Walk:
     """A rival from layer to layer, fitted in each: on the model's path, or on its own.
 
     Arguments:
@@ -381,7 +390,7 @@ def walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, o
         >>> batch = LinearTask().sample(20)
         >>> recursion = Recursion({"alpha": [[0.5]], "beta": 2.0, "gamma": 0.3, "delta": 0.5})
         >>> path, y = recursion.trajectory(batch.x, batch.context_y), np.eye(3)[batch.context_y]
-        >>> found = walk(RIVALS["coupled"], path.x, path.u, y, 10, True)
+        >>> found = walk(RIVALS["coupled"], path.x, path.u, y, 10, on_path=True)
         >>> found.end.shape, bool(found.label[0] > 0.999)
         ((20, 1, 3), True)
     """
@@ -413,7 +422,7 @@ def walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, o
             shifts[block] = shift
         for block, shift in shifts.items():
             now[block][:, asked] += shift
-    return _Walk(end, np.array(r2["label"]), np.array(r2["feature"]), np.array(thetas))
+    return Walk(end, np.array(r2["label"]), np.array(r2["feature"]), np.array(thetas))
 
 
 def _fit(rival: Rival, state: State, block: str, goal: np.ndarray, half: int, last) -> tuple[np.ndarray, float]:
@@ -438,7 +447,7 @@ def _fit(rival: Rival, state: State, block: str, goal: np.ndarray, half: int, la
     return theta, regress(theta)[0]
 
 
-def _read_off(recursion: Recursion, x: np.ndarray, u: np.ndarray, n: int, half: int) -> _Walk:
+def _read_off(recursion: Recursion, x: np.ndarray, u: np.ndarray, n: int, half: int) -> Walk:
     """The recursion's own steps on the model's path, nothing fitted."""
     end, r2 = np.zeros_like(u[0, :, n:]), []
     for t, layer in enumerate(recursion.table):
@@ -446,7 +455,7 @@ def _read_off(recursion: Recursion, x: np.ndarray, u: np.ndarray, n: int, half: 
         pairs = [(path[t + 1] - path[t], after - path[t]) for path, after in ((u, after_u), (x, after_x))]
         r2.append([r_squared(truth[half:, n:], guess[half:, n:]) for truth, guess in pairs])
         end = end + (after_u - u[t])[:, n:]
-    return _Walk(end, *np.array(r2).T)
+    return Walk(end, *np.array(r2).T)
 
 
 def r_squared(truth: np.ndarray, guess: np.ndarray) -> float:

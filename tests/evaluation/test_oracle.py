@@ -23,8 +23,6 @@ from icl_nb.evaluation.oracle import bayes_posterior, bayes_predict, sample_w, s
 from icl_nb.tasks.batch import Batch
 from icl_nb.tasks.linear import LinearTask
 
-torch.set_num_threads(1)
-
 
 def draw(n_tasks=8, n_queries=1, seed=0, **task):
     return LinearTask(**task).sample(n_tasks, seed=seed, n_queries=n_queries, dtype=torch.float64)

@@ -91,7 +91,7 @@ def test_the_best_sharpness_is_the_one_that_matches_the_prior():
 
     def nats(sharpness):
         probs = torch.from_numpy(generalized_induction_head(chains.tokens, (1, 2), 3, sharpness=sharpness))
-        return -probs.gather(1, chains.answer[:, None]).clamp(min=tasks.LEAST_PROBABILITY).log()[:, 0]
+        return -probs.gather(1, chains.answer[:, None]).clamp(min=tasks.LEAST_FORECAST).log()[:, 0]
 
     best = nats(predicted)
     for other in (3.0, 4.5, 8.0, np.inf):

@@ -28,8 +28,6 @@ from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.symmetry import COORDINATES, assemble, coordinates, off_commutant, random_rotation
 from icl_nb.tasks.linear import LinearTask
 
-torch.set_num_threads(1)
-
 EXACT = 1e-12
 seeds = st.integers(0, 10**6)
 

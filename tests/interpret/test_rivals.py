@@ -17,8 +17,6 @@ from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.recursion import Recursion
 from icl_nb.tasks.linear import LinearTask
 
-torch.set_num_threads(1)
-
 EXACT = 1e-12
 seeds = st.integers(0, 10**6)
 QUERIES = slice(-2, None)
@@ -257,7 +255,7 @@ def test_a_rival_wins_where_it_is_the_truth(name):
     for t in range(3):
         move = RIVALS[name].step(State(x[t], u[t], x0, y, slice(20, None), memory), truth)
         u[t + 1, :, 20:], memory = u[t, :, 20:] + 0.7 * move.label, move.memory
-    ours, theirs = (walk(RIVALS[rival], x, u, y, 30, True) for rival in (name, "kernel smoothing"))
+    ours, theirs = (walk(RIVALS[rival], x, u, y, 30, on_path=True) for rival in (name, "kernel smoothing"))
     assert (ours.label > 0.999).all()
     assert (theirs.label[1:] < 0.98).all()
     assert r_squared(u[-1, 30:, 20:], ours.end[30:]) > 0.999
