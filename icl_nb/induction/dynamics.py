@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from scipy.special import softmax
 
-from icl_nb.checks import check_count, check_fraction, check_positive
+from icl_nb.checks import check_count, check_fraction, check_number, check_positive
 from icl_nb.induction.information import InformationTable
 from icl_nb.induction.models import InductionTransformer
 from icl_nb.induction.tasks import Chains, histories, match_counts, unigram_counts
@@ -235,7 +235,7 @@ def sharpness_law(times: ArrayLike, c: float, b: float, start: float = START) ->
         start: :math:`a_0`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or so large that the law is not finite.
 
     Source: own; with B = 0 the theory of paper B (arXiv 2409.10559).
 
@@ -246,7 +246,12 @@ def sharpness_law(times: ArrayLike, c: float, b: float, start: float = START) ->
     times = np.asarray(times, float)
     if not (times >= 0).all() or not 0 < c < np.inf or not 0 <= b < np.inf:
         raise ValueError(f"times, c={c!r} and b={b!r}; times must be from 0 on, c positive, b from 0 on, all finite")
-    return np.log(np.exp(start - b * times) + c * (-np.expm1(-b * times) / b if b else times))
+    check_number("start", start)
+    with np.errstate(over="ignore", divide="ignore"):  # what comes of it is seen at once
+        law = np.log(np.exp(start - b * times) + c * (-np.expm1(-b * times) / b if b else times))
+    if not np.isfinite(law).all():
+        raise ValueError(f"c={c!r}, b={b!r}, start={start!r}: these must be numbers for which e^a is one too")
+    return law
 
 
 @torch.no_grad()
@@ -321,7 +326,8 @@ def replicator(gains: ArrayLike, times: ArrayLike, start: ArrayLike | None = Non
     start = np.full(len(gains), 1 / len(gains)) if start is None else np.asarray(start, float)
     if start.shape != gains.shape or not (start > 0).all() or abs(start.sum() - 1) > 1e-9:
         raise ValueError(f"start {start}; it must be {len(gains)} positive numbers that sum to 1")
-    grown = start * np.exp(4 * times[..., None] * (gains - gains.max()))
+    with np.errstate(over="ignore"):  # a weight that is gone for good
+        grown = start * np.exp(4 * (times[..., None] * (gains - gains.max())))
     return grown / grown.sum(-1, keepdims=True)
 
 

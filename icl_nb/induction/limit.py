@@ -4,6 +4,8 @@ Letters as in `tasks`; N = L - max(lags) tokens of a sequence have all their par
 answer.
 """
 
+from numbers import Real
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -45,8 +47,7 @@ def generalized_induction_head(
     check_count("n_states", n_states, 1)
     if tokens.min() < 0 or tokens.max() >= n_states:
         raise ValueError(f"tokens run from {tokens.min()} to {tokens.max()}; they must lie in 0..{n_states - 1}")
-    if not sharpness >= 0:
-        raise ValueError(f"sharpness={sharpness!r}; it must be a number from 0 on, or infinity")
+    _check_sharpness(sharpness)
 
     length = tokens.shape[1]
     match = np.ones((len(tokens), length - first), bool)
@@ -81,8 +82,7 @@ def pseudo_count(sharpness: float, n_tokens: int) -> float:
         0.665
     """
     check_count("n_tokens", n_tokens, 1)
-    if not sharpness >= 0:
-        raise ValueError(f"sharpness={sharpness!r}; it must be a number from 0 on, or infinity")
+    _check_sharpness(sharpness)
     return float(n_tokens * np.exp(-sharpness) / -np.expm1(-sharpness)) if sharpness else np.inf
 
 
@@ -105,6 +105,11 @@ def matched_sharpness(pseudo_count: float, n_tokens: int) -> float:
         5.79
     """
     check_count("n_tokens", n_tokens, 1)
-    if not pseudo_count > 0:
+    if not isinstance(pseudo_count, Real) or not pseudo_count > 0:
         raise ValueError(f"pseudo_count={pseudo_count!r}; it must be positive")
     return float(np.log1p(n_tokens / pseudo_count))
+
+
+def _check_sharpness(sharpness: float) -> None:
+    if not isinstance(sharpness, Real) or not sharpness >= 0:
+        raise ValueError(f"sharpness={sharpness!r}; it must be a number from 0 on, or infinity")

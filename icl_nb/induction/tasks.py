@@ -428,7 +428,7 @@ def uniform(chains: Chains) -> Tensor:
     return torch.full((len(chains), chains.n_states), 1 / chains.n_states, dtype=torch.float64)
 
 
-def log_losses(probs: Tensor, answer: Tensor, *, floor: float = LEAST_FORECAST) -> Tensor:
+def log_losses(probs: Tensor | np.ndarray, answer: Tensor | np.ndarray, *, floor: float = LEAST_FORECAST) -> Tensor:
     r"""What each answer costs in nats, :math:`-\log p(\text{answer})`, `(B,)`, float64.
 
     Probabilities below the floor count as the floor (and nothing is taken from the others): an average of successors
@@ -437,11 +437,12 @@ def log_losses(probs: Tensor, answer: Tensor, *, floor: float = LEAST_FORECAST) 
 
     Arguments:
         probs: `(B, S)`, probabilities and not logits.
-        answer: `(B,)`.
+        answer: `(B,)`, int64.
         floor: 0 leaves the probabilities alone.
 
     Raises:
-        ValueError: shapes that do not fit, rows that are no distribution, or a floor outside of [0, 1).
+        ValueError: shapes that do not fit, rows that are no distribution, answers that are no states, or a floor
+            outside of [0, 1).
 
     Source: textbook, but for the floor.
 
@@ -449,17 +450,22 @@ def log_losses(probs: Tensor, answer: Tensor, *, floor: float = LEAST_FORECAST) 
         >>> log_losses(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([1, 1])).round(decimals=3)
         tensor([ 0.6930, 13.8160], dtype=torch.float64)
     """
+    probs, answer = torch.as_tensor(probs), torch.as_tensor(answer)
     if probs.ndim != 2 or answer.shape != probs.shape[:1]:
         raise ValueError(f"probs {tuple(probs.shape)} and answer {tuple(answer.shape)}; they must be (B, S) and (B,)")
-    if not 0 <= floor < 1:
-        raise ValueError(f"floor={floor!r}; it must be a number in [0, 1)")
+    check_tensor("answer", answer, (torch.int64,))
+    if len(answer) and not 0 <= answer.min() <= answer.max() < probs.shape[1]:
+        raise ValueError(f"answers run from {answer.min()} to {answer.max()}; they must lie in 0..{probs.shape[1] - 1}")
+    check_fraction("floor", floor)
     rounding = 1e-9 if probs.dtype == torch.float64 else 1e-4
     if not (probs >= 0).all() or not ((probs.sum(-1) - 1).abs() < rounding).all():
         raise ValueError("probs must be distributions: entries from 0 on, and rows that sum to 1")
     return -probs.double().gather(-1, answer[:, None])[:, 0].clamp(min=floor).log()
 
 
-def loss(probs: Tensor, answer: Tensor, *, floor: float = LEAST_FORECAST) -> tuple[float, float]:
+def loss(
+    probs: Tensor | np.ndarray, answer: Tensor | np.ndarray, *, floor: float = LEAST_FORECAST
+) -> tuple[float, float]:
     r"""Mean of :math:`-\log p(\text{answer})` in nats, and its standard error over sequences; see `log_losses`.
 
     Arguments:
@@ -483,7 +489,7 @@ def loss(probs: Tensor, answer: Tensor, *, floor: float = LEAST_FORECAST) -> tup
     return values.mean().item(), (values.std() / len(values) ** 0.5).item()
 
 
-def expected_log_losses(probs: Tensor, chains: Chains, *, floor: float = LEAST_FORECAST) -> Tensor:
+def expected_log_losses(probs: Tensor | np.ndarray, chains: Chains, *, floor: float = LEAST_FORECAST) -> Tensor:
     r"""What the answer costs on average over the kernel of its sequence, `(B,)`, float64.
 
     .. math:: E[-\log p(\text{answer})] = -\sum_e \mu(e \mid z_L) \log p_e
@@ -506,10 +512,10 @@ def expected_log_losses(probs: Tensor, chains: Chains, *, floor: float = LEAST_F
         tensor([1.0986, 1.0986], dtype=torch.float64)
     """
     log_losses(probs, chains.answer, floor=floor)  # for its checks
-    return -(true_conditional(chains) * probs.double().clamp(min=floor).log()).sum(-1)
+    return -(true_conditional(chains) * torch.as_tensor(probs).double().clamp(min=floor).log()).sum(-1)
 
 
-def excess_loss(probs: Tensor, chains: Chains, *, expected: bool = False) -> tuple[float, float]:
+def excess_loss(probs: Tensor | np.ndarray, chains: Chains, *, expected: bool = False) -> tuple[float, float]:
     """Mean loss above exact Bayes, and its standard error: of the differences, sequence by sequence.
 
     Arguments:
@@ -537,7 +543,7 @@ def excess_loss(probs: Tensor, chains: Chains, *, expected: bool = False) -> tup
     return difference.mean().item(), (difference.std() / len(difference) ** 0.5).item()
 
 
-def agreement(p: Tensor, q: Tensor) -> tuple[float, float]:
+def agreement(p: Tensor | np.ndarray, q: Tensor | np.ndarray) -> tuple[float, float]:
     r"""How alike two predictions are: share of sequences with a common favourite, and mean total variation.
 
     .. math:: E \max_{F} |p(F) - q(F)| = \tfrac12\, E \sum_e |p_e - q_e|
@@ -555,6 +561,7 @@ def agreement(p: Tensor, q: Tensor) -> tuple[float, float]:
         >>> agreement(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([[0.25, 0.75], [0.0, 1.0]]))
         (0.5, 0.625)
     """
+    p, q = torch.as_tensor(p), torch.as_tensor(q)
     if p.ndim != 2 or not p.numel() or p.shape != q.shape:
         raise ValueError(f"predictions have shapes {tuple(p.shape)} and {tuple(q.shape)}; both must be (B, S)")
     p, q = p.double(), q.double()

@@ -370,6 +370,10 @@ def test_replicator_solves_its_equation(seed, n, t):
     np.testing.assert_allclose(later.sum(), 1)
 
 
+def test_no_time_is_too_long_for_the_replicator():
+    assert replicator([0.1, 0.2, 0.2], [1e308]).tolist() == [[0, 0.5, 0.5]]
+
+
 def test_the_best_gain_wins_in_the_end():
     assert replicator([0.1, 0.3, 0.2], 1e3).round(9).tolist() == [0, 1, 0]
     assert replicator([0.1, 0.3, 0.2], 0).tolist() == [1 / 3] * 3
@@ -437,6 +441,9 @@ def test_half_way():
         (lambda: sharpness_law([1.0], 0, 0.1), "positive"),
         (lambda: sharpness_law([1.0], 1.0, -0.1), "from 0 on"),
         (lambda: sharpness_law([-1.0], 1.0, 0.1), "from 0 on"),
+        (lambda: sharpness_law([1.0], 1.0, 0.1, start=math.nan), "start"),
+        (lambda: sharpness_law([1.0], 1.0, 0.1, start=1e5), "e\\^a"),
+        (lambda: sharpness_law([1e308], 1e10, 0.0), "e\\^a"),
         (lambda: SoftmaxedGrowth([[1, 0]], [[1, 2], [0, 3]], [0]), "shape|must be"),
         (lambda: SoftmaxedGrowth([[2, 0]], [[1, 2]], [0]), "followed <= every"),
         (lambda: SoftmaxedGrowth([[1, 0]], [[1, 2]], [2]), "answers"),

@@ -110,6 +110,9 @@ def test_what_is_refused_is_named():
         (lambda: generalized_induction_head([[0, 0]], (), 0), "n_states=0"),
         (lambda: pseudo_count(1.0, 0), "n_tokens=0"),
         (lambda: matched_sharpness(1.0, 0), "n_tokens=0"),
+        (lambda: matched_sharpness("1", 3), "pseudo_count='1'"),
+        (lambda: pseudo_count("1", 3), "sharpness='1'"),
+        (lambda: generalized_induction_head([[0, 0]], (), sharpness="1"), "sharpness='1'"),
     ):
         with pytest.raises(ValueError, match=f"^{name}; it must be"):
             call()

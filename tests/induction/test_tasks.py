@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 
 from icl_nb.induction import tasks
 from icl_nb.induction.information import information, joint_distribution
+from icl_nb.induction.limit import generalized_induction_head
 from icl_nb.induction.tasks import (
     Chains,
     MarkovTask,
     SumTask,
     agreement,
+    excess_loss,
     histories,
     log_losses,
     loss,
+    match_predictor,
     sample_kernels,
 )
 
@@ -222,8 +225,24 @@ def test_the_loss_is_a_mean_with_its_error_and_a_floor():
         loss(probs, torch.tensor([0]))
     with pytest.raises(ValueError, match="standard error"):
         loss(probs[:1], torch.tensor([0]))
-    with pytest.raises(ValueError, match="floor"):
-        loss(probs, torch.tensor([0, 0]), floor=1.0)
+    for floor in (1.0, math.nan, "0", None):
+        with pytest.raises(ValueError, match="floor"):
+            loss(probs, torch.tensor([0, 0]), floor=floor)
+    for answer in ([0, 2], [-1, 0], [0.0, 1.0]):
+        with pytest.raises(ValueError, match="answer"):
+            loss(probs, torch.tensor(answer))
+
+
+def test_losses_are_those_of_arrays_too():
+    """What the head in closed form gives is NumPy's."""
+    chains = MarkovTask().sample(50)
+    head = generalized_induction_head(chains.tokens, (1, 2), 3)
+    same = torch.from_numpy(head)
+    assert loss(head, chains.answer.numpy()) == loss(same, chains.answer)
+    assert excess_loss(head, chains) == excess_loss(same, chains)
+    assert excess_loss(head, chains, expected=True) == excess_loss(same, chains, expected=True)
+    assert agreement(head, match_predictor(chains)) == agreement(same, match_predictor(chains))
+    assert agreement(head, match_predictor(chains))[1] < 1e-12
 
 
 # Sums
