@@ -9,7 +9,12 @@ from icl_nb.checks import TOLERANCE
 # --hypothesis-profile=explore; quick is for `make mutants`, which runs the tests hundreds of times.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
-hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("repeatable"), max_examples=10)
+hypothesis.settings.register_profile(
+    "quick",
+    hypothesis.settings.get_profile("repeatable"),
+    max_examples=10,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],  # any failure will do, the simplest is not sought
+)
 hypothesis.settings.load_profile("repeatable")
 
 

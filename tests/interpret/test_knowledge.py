@@ -114,6 +114,16 @@ def test_rivals_explain_what_they_are_and_not_what_they_are_not():
         assert np.abs(row - padded[name]).max() <= 1e-6
 
 
+def test_motion_is_that_of_the_tasks_that_are_scored():
+    recursion, batch = build(2), draw(n_tasks=12)
+    _, motion = explain_answer(recursion, batch, {})
+    u = recursion.trajectory(batch.x, batch.context_y).u
+    answer = np.tensordot(u, recursion.scale, (-2, 0))[:, :, batch.context_y.shape[1] :]
+    squares = [(np.diff(answer[:, part], axis=0) ** 2).sum((1, 2, 3)) for part in (slice(6, None), slice(None))]
+    assert np.abs(motion - squares[0] / squares[0].sum()).max() < 1e-12
+    assert np.abs(motion - squares[1] / squares[1].sum()).max() > 1e-3
+
+
 def test_overwriting_by_hand():
     """Point by point, as the formula says."""
     recursion, batch = build(copies=2, depth=3), draw()

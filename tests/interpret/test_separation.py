@@ -959,3 +959,113 @@ def test_through_depth_refuses_what_does_not_fit():
     ):
         with pytest.raises(ValueError, match=message):
             sep.through_depth(*arguments, 3)
+
+
+# What small changes of the code showed to be untested (make mutants)
+
+
+def reads(cast):
+    """Results of all functions that read an array, of float32 numbers that were cast in some way."""
+    x, u, y, answers = batch_of_paths(0, levels=2)
+    n, scalars = y.shape[1], table(alpha=[0.3], beta=[0.1], gamma=[0.2], delta=[0.4])
+    x, u, w = (cast(part.astype(np.float32)) for part in (x, u, np.random.default_rng(0).normal(size=(3, 5))))
+    context = Mixture(np.eye(3)[:, :2], np.eye(3), np.full(3, 1 / 3), np.eye(2))
+    attention = cast(np.full((1, len(y), 1, n, n), 1 / n, np.float32))
+    return {
+        "tilt": sep.tilt_moments(x, 0.3, 9),
+        "alignment": [sep.expected_alignment(w)],
+        "noise": sep.mixture_noise(x[0, 0], u[0, 0], context, 0.3, 0.1, 9),
+        "average": [sep.label_average(u, 0.3)],
+        "changes": sep.score_changes(u[0, 0], u[1, 0]),
+        "report": sep.layer_report(x[:, :, :n], u[:, :, :n], attention, y, scalars),
+        "depth": sep.through_depth(x, u, y, answers, 3),
+    }
+
+
+def test_nothing_is_computed_in_float32():
+    low, high = reads(lambda part: part), reads(lambda part: part.astype(float))
+    for name, results in low.items():
+        for part, truth in zip(results, high[name], strict=True):
+            assert np.asarray(part).dtype == np.float64 and np.array_equal(part, truth), name
+
+
+def test_several_readers_are_each_as_if_alone():
+    rng = np.random.default_rng(1)
+    queries = rng.normal(size=(2, 3, 2))
+    for part, each in zip(sep.tilt_moments(queries, 0.5, 9), sep.tilt_moments(queries[1, 2], 0.5, 9), strict=True):
+        assert np.array_equal(part[1, 2], each)
+    u, means, shares = rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 2)), rng.dirichlet(np.ones(3), 2)
+    both = Mixture(means, np.tile(np.eye(3), (2, 1, 1)), shares, np.tile(np.diag([1.0, 2.0]), (2, 1, 1)))
+    found = sep.mixture_noise(queries, u, both, 0.5, 0.2, 9)
+    for task, reader in product(range(2), range(3)):
+        one = Mixture(*(part[task] for part in both))
+        alone = sep.mixture_noise(queries[task, [reader]], u[task, [reader]], one, 0.5, 0.2, 9)
+        for part, each in zip(found, alone, strict=True):
+            assert_allclose(part[task, reader], each[0], rtol=1e-12)
+    four = np.eye(4) + np.zeros((2, 3, 1, 1))
+    assert sep.expected_alignment(four).shape == (2, 3)
+    assert sep.expected_alignment(np.eye(4)).shape == ()
+
+
+def test_one_point_is_enough_for_a_mean():
+    assert sep.tilt_moments([0.0], 1.0, 1)[1].tolist() == [[1.0]]
+    context = Mixture(np.zeros((2, 1)), np.eye(2), np.full(2, 0.5), np.eye(1))
+    assert sep.mixture_noise([[0.0]], [[0.0, 0.0]], context, 1.0, 0.0, 1)[1].tolist() == [1.0]
+
+
+def test_nearly_equidistant_is_not_equidistant():
+    w = np.eye(4)
+    w[0, 0] += 1e-6
+    with pytest.raises(ValueError, match="equally far"):
+        sep.expected_alignment(w)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_units_decide_neither_what_is_flat_nor_what_varies(unit):
+    _, x, y, K = sample(0, n=20, d=3)
+    assert_allclose(sep.fisher_ratio(unit * x, y, K), sep.fisher_ratio(x, y, K), rtol=1e-6)
+    paths, u, classes, answers = batch_of_paths(0, d=3)
+    report, other = (sep.through_depth(size * paths, u, classes, answers, 3) for size in (1.0, unit))
+    assert_allclose(other.condition, report.condition, rtol=1e-6)
+    for flat in (
+        unit * paths * [1.0, 1.0, 0.0],
+        0 * paths,
+        unit * paths * [1e8, 1.0, 1.0],
+        unit * paths * [1e8, 1e8, 1.0],
+    ):
+        with pytest.raises(ValueError, match="span"):
+            sep.through_depth(flat, u, classes, answers, 3)
+    with pytest.raises(ValueError, match="within-class"):
+        sep.fisher_ratio(unit * np.array([[0.0], [1.0]]), [0, 1], 2)  # each class a point
+    with pytest.raises(ValueError, match="within-class"):
+        sep.fisher_ratio(unit * x * [1.0, 1.0, 0.0], y, K)
+    rng = np.random.default_rng(0)
+    measured, predicted = rng.normal(size=(2, 9)), rng.normal(size=(2, 9))
+    expected = sep.score_changes(measured, predicted).correlation
+    assert_allclose(sep.score_changes(measured, unit * predicted).correlation, expected)
+    apart = predicted * [[unit], [unit * 1e-14]]  # a layer that hardly moves beside one that does
+    assert_allclose(sep.score_changes(measured, apart).correlation, expected)
+    silent = predicted * [[unit], [0.0]]
+    assert_allclose(sep.score_changes(measured, silent).correlation, [expected[0], 0])
+
+
+@pytest.mark.parametrize("shape", [(9,), (2, 2, 9), (2, 2)])
+def test_changes_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="need"):
+        sep.score_changes(np.ones(shape), np.ones(shape))
+
+
+def test_classes_may_lie_closer_than_they_are_wide():
+    """A report is for any separation above 0."""
+    x, u, y, _ = batch_of_paths(0, levels=2)
+    n = y.shape[1]
+    attention = np.full((1, len(y), 1, n, n), 1 / n)
+    report = sep.layer_report(x, u, attention, y, table(alpha=[0.3], beta=[0.1], gamma=[0.2], delta=[0.4]))
+    assert 0 < report.separation.min() < 1
+
+
+def test_a_condition_is_of_the_whole_cloud():
+    x, u, y, answers = batch_of_paths(2, d=4)
+    n = y.shape[1]
+    expected = [np.median([np.linalg.cond(np.cov(task[:n].T)) for task in level]) for level in x]
+    assert_allclose(sep.through_depth(x, u, y, answers, 3).condition, expected, rtol=1e-9)
