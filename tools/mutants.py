@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,9 +28,10 @@ FILES = {
     "icl_nb/evaluation/oracle.py": ("tests/evaluation/test_oracle.py",),
 }
 
-# A mutant may run thirty times as long as the tests do; one that never ends counts as killed. Hypothesis tries ten
-# examples instead of a hundred: what survives that is tried again by hand. The test left out reads the imports of the
-# source, to which mutmut adds its own.
+# Hypothesis tries ten examples instead of a hundred: what survives that is tried again by hand. The test left out reads
+# the imports of the source, to which mutmut adds its own.
+OPTIONS = ["--hypothesis-profile=quick", "--deselect=tests/test_recursion.py::test_stands_alone"]
+
 CONFIG = """
 [tool.pytest.ini_options]
 addopts = ["--strict-config", "--strict-markers", "--import-mode=importlib", "-p", "no:cacheprovider"]
@@ -38,7 +40,7 @@ filterwarnings = ["error"]
 [tool.mutmut]
 source_paths = ["icl_nb"]
 only_mutate = [{file!r}]
-pytest_add_cli_args = ["--hypothesis-profile=quick", "--deselect=tests/test_recursion.py::test_stands_alone"]
+pytest_add_cli_args = {options}
 pytest_add_cli_args_test_selection = [{tests}]
 # Texts that only a reader sees: what is wrong with an argument is tested by its kind, not by its words.
 do_not_mutate_patterns = ['raise \\w+']
@@ -58,14 +60,23 @@ def copy_to(folder: Path, file: str) -> None:
         if old.is_file() and not str(old.relative_to(folder / "mutants")).startswith((file, "mutmut-")):
             old.unlink()
     tests = ", ".join(repr(test) for test in FILES[file])
-    (folder / "pyproject.toml").write_text(CONFIG.format(file=file, tests=tests), encoding="utf-8")
+    (folder / "pyproject.toml").write_text(CONFIG.format(file=file, tests=tests, options=OPTIONS), encoding="utf-8")
 
 
-def run(folder: Path) -> int:
+def run(folder: Path, file: str) -> int:
+    """mutmut writes the mutants and finds out which tests reach them; the mutants are then tried by `mutant_loop`."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1"}
     environment.pop("PYTHONPATH", None)  # mutmut puts the mutants first
-    command = [Path(sys.executable).with_name("mutmut"), "run", "--max-children", "1"]
-    return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    first = [Path(sys.executable).with_name("mutmut"), "run", "--max-children", "1", "*__mutmut_1"]
+    if code := subprocess.run(first, cwd=folder, env=environment, check=False).returncode:
+        return code
+    shutil.copy(ROOT / "tools" / "mutant_loop.py", folder)
+    environment |= {"MUTATED": file, "PYTHONPATH": f"{folder / 'mutants'}{os.pathsep}{folder}"}
+    tests = [f"mutants/{path}" for path in FILES[file]]
+    options = [*OPTIONS, "-q", "--rootdir=mutants", "--config-file=mutants/pyproject.toml"]
+    command = [sys.executable, "-P", "-m", "pytest", "-p", "mutant_loop", *options, *tests]
+    code = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    return 0 if code == pytest.ExitCode.NO_TESTS_COLLECTED else code
 
 
 def outcomes(folder: Path, file: str) -> dict[str, list[dict]]:
@@ -112,7 +123,7 @@ def main() -> None:
     for file in parser.parse_args().files:
         folder = RESULTS / Path(file).stem
         copy_to(folder, file)
-        if code := run(folder):
+        if code := run(folder, file):
             sys.exit(f"{file}: mutmut ended with {code}")
         found = outcomes(folder, file)
         print(f"{file}: {', '.join(f'{len(mutants)} {status}' for status, mutants in found.items())}")
