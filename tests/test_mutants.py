@@ -1,9 +1,12 @@
 """The list of accepted mutants speaks of the code as it is; what survives, only `make mutants` can tell."""
 
+import os
+import signal
+
 import pytest
 import yaml
 
-from tools import mutants
+from tools import mutant_loop, mutants
 
 ACCEPTED = yaml.safe_load(mutants.ACCEPTED.read_text(encoding="utf-8"))
 ENTRIES = [(file, entry) for file, groups in ACCEPTED.items() for group in groups for entry in group["mutants"]]
@@ -39,3 +42,31 @@ def test_a_new_survivor_and_one_that_is_gone_are_named():
         "x.py: nobody notices, in g:",
         "x.py: no survivor any more, in f:",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="mutants are forks")
+def test_a_verdict_is_of_a_fork_that_leaves_nothing_behind(monkeypatch):
+    seen = []
+
+    def fails(item):
+        seen.append(item)
+        return item(seen)
+
+    def broken(seen):
+        raise RuntimeError
+
+    monkeypatch.setattr(mutant_loop, "fails", fails)
+    passing, failing = (lambda seen: False), (lambda seen: len(seen) == 2 and seen[0] == "changed")
+    change = lambda: seen.append("changed")  # noqa: E731
+    assert mutant_loop.verdict(change, []) == 33
+    assert mutant_loop.verdict(change, [passing, passing]) == 0
+    assert mutant_loop.verdict(change, [failing, broken]) == 1
+    assert mutant_loop.verdict(change, [passing, broken]) == 1
+    assert seen == []
+    monkeypatch.setattr(mutant_loop, "MOST_SECONDS", 1)
+
+    def endless(seen):
+        while True:
+            pass
+
+    assert mutant_loop.verdict(change, [endless]) == -signal.SIGXCPU  # which mutmut calls a timeout
