@@ -1,5 +1,6 @@
 """What a memory does: bases, what the copies keep, and which algorithm explains the answer."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -236,3 +237,31 @@ def test_gradient_descent_is_recognised_at_each_temperature(temperature):
     with np.errstate(invalid="ignore"):  # the first layer moves nothing
         r2, _ = explain_answer(planted, batch, {})
     assert r2["gradient, all copies"][1] > 1 - 1e-9 and r2["linear attention, all copies"][1] < 0.9
+
+
+def test_a_linear_attention_to_labels_is_recognised():
+    """Queries that move by the labels of the points whose labels are like theirs, and by no feature."""
+    batch, rng, n = draw(n_tasks=20, n=12), np.random.default_rng(0), 12
+    x = batch.x.numpy()
+    u = np.zeros((3, *x.shape[:2], 3))
+    u[0, :, :n] = np.eye(3)[batch.context_y] - 1 / 3
+    u[1] = rng.normal(size=u[1].shape)
+    u[2] = u[1]
+    u[2, :, n:] += 0.3 * u[1, :, n:] @ u[1, :, :n].mT @ u[1, :, :n]
+    planted = SimpleNamespace(
+        has_memory=False, scale=1.0, trajectory=lambda *prompt: SimpleNamespace(x=np.stack([x] * 3), u=u)
+    )
+    r2, _ = explain_answer(planted, batch, {})
+    assert r2["linear attention, all copies"][1] > 1 - 1e-9 and r2["gradient, all copies"][1] < 0.5
+
+
+def test_strangers_are_of_another_task():
+    """Where all tasks are one, a point of another task holds the same label; a neighbour of its own task does not."""
+    one = draw(n_tasks=1, n=9)
+    batch = replace(one, x=one.x.repeat(4, 1, 1), y=one.y.repeat(4, 1), w=one.w.repeat(4, 1, 1))
+    recursion = build(2)
+    own, other = (knowledge(recursion, batch, strangers=strangers) for strangers in (False, True))
+    assert np.abs(np.array(own) - np.array(other)).max() < 1e-9
+    many = draw(n_tasks=40, n=9)
+    own, other = (knowledge(recursion, many, strangers=strangers) for strangers in (False, True))
+    assert (other.given < 0.1).all() and (own.given > 0.5).all()
