@@ -7,7 +7,10 @@ For K = 2 the law of chapter 7 lives on a line: a point is its coordinate `a` al
     \qquad s = \alpha_h a A(a') + 2 \beta_h \ell \ell(a')
 
 over :math:`a' \in (0, c)`, with :math:`A, \ell` the maps that the layers before have composed. `certify` encloses all
-of it; in code :math:`\ell` is called u. Every number is a ball of python-flint that holds the true one. An integral is
+of it; in code :math:`\ell` is called u. Every number is either a float with a proved bound on how far it is from the
+true one (`_Floats`), or a ball of python-flint that holds it (`_Balls`): two programs that share the lemma, the plan
+and no arithmetic. Floats take seconds where balls take half an hour, because a bound follows the derivative of a layer,
+which may shrink it, and a ball adds up what it is made of. An integral is
 a Gauss-Legendre sum on short pieces. The error of the sum is bounded because both maps are analytic in a disc about
 each piece, of twice its half-length: how far they may move there is bounded layer by layer from the exact moments at
 its centre (chapter 7 has the proof). What floats decide is only where pieces end: a bad choice gives wide balls and
@@ -30,6 +33,10 @@ from icl_nb.recursion import SCALARS, Recursion
 RATIO = 2  # the disc in which a map is known to be analytic, in half-lengths of its piece
 
 EFFORTS = ((0.12, 60), (0.04, 80), (0.012, 100))  # tried in turn: how far discs may go in the plan, and bits of a sum
+
+UNIT = 2.0**-53  # of a float: an operation is off by no more, relatively
+
+UP = 1 + 1e-9  # covers the rounding of a bound that is made of fewer than a million positive numbers
 
 
 class Enclosure(NamedTuple):
@@ -55,7 +62,7 @@ class Certificate:
         n_features: d, which only `separation` depends on.
         cut: points have `|a| <= cut`.
         reach: queries have `0 < |a| <= reach`.
-        bits: of the ball arithmetic.
+        bits: of the ball arithmetic; 53 says that floats with bounds were enough.
         growth: g_t, by which a layer has multiplied what lies across the normal.
         mean: of a over the points of the first class.
         spread: variance of a within a class.
@@ -84,7 +91,13 @@ class Certificate:
 
 
 def certify(
-    recursion: Recursion, *, n_features: int = 5, cut: float = 8.0, reach: float = 6.0, bits: int = 120
+    recursion: Recursion,
+    *,
+    n_features: int = 5,
+    cut: float = 8.0,
+    reach: float = 6.0,
+    bits: int = 120,
+    floats: bool = True,
 ) -> Certificate:
     r"""Enclose the law of a table for two classes after each layer, and decide whether it answers all queries rightly.
 
@@ -99,7 +112,8 @@ def certify(
         n_features: d, for the separation.
         cut: points are normal within this, 4 to 12.
         reach: of the queries, up to `cut`.
-        bits: precision of the ball arithmetic, at least 53.
+        bits: precision of the ball arithmetic, at least 53. With 53 there is none.
+        floats: whether floats with bounds are tried first, and balls where these do not decide.
 
     Raises:
         ValueError: the table has memory or slopes, its scale is not positive, or a number is out of range.
@@ -129,15 +143,21 @@ def certify(
         [tuple(float(row[name][h]) for name in SCALARS) for h in range(len(row.alpha))] for row in recursion.table
     ]
     arguments, scale = (layers, float(cut), float(reach)), float(recursion.scale)
-    with ctx.workprec(int(bits)):
-        for effort in EFFORTS[:-1]:
+    tries = [(_Floats, 53, (limit, 60)) for limit, _ in EFFORTS if floats or bits == 53]
+    tries += [(_Balls, int(bits), effort) for effort in EFFORTS if bits > 53]
+    found: Certificate | InconclusiveError | None = None
+    for engine, precision, effort in tries:
+        with ctx.workprec(max(precision, 100)):
             try:
-                found = _Flow(*arguments, *effort).certificate(n_features, scale, int(bits))
-            except InconclusiveError:
+                found = engine(*arguments, *effort).certificate(n_features, scale, precision)
+            except InconclusiveError as error:
+                found = error
                 continue
-            if found.verdict != "inconclusive":
-                return found
-        return _Flow(*arguments, *EFFORTS[-1]).certificate(n_features, scale, int(bits))
+        if found.verdict != "inconclusive":
+            break
+    if not isinstance(found, Certificate):
+        raise found
+    return found
 
 
 def theorem(certificate: Certificate, name: str) -> str:
@@ -169,7 +189,8 @@ def theorem(certificate: Certificate, name: str) -> str:
     else:
         answer = f"INCONCLUSIVE about the answers: balls reached a width of {c.widest:.2g}, and some margin may vanish."
     width = 10.0 ** math.ceil(math.log10(c.widest)) if c.widest > 0 else 0.0
-    return f"{head}\n{law}\n{answer}\nBall arithmetic with {c.bits} bits; no enclosure is wider than {width:g}."
+    how = f"Ball arithmetic with {c.bits} bits" if c.bits > 53 else "Floats with bounds on their errors"
+    return f"{head}\n{law}\n{answer}\n{how}; no enclosure is wider than {width:g}."
 
 
 def _outward(value: Enclosure, digits: int = 6) -> str:
@@ -200,16 +221,59 @@ class _Tracked:
 
 
 class _Flow:
-    def __init__(self, layers, cut: float, reach: float, limit: float, sum_bits: int):
-        self.layers, self.cut, self.reach = layers, cut, reach
+    """What is common to both arithmetics: a plan without gaps, and what follows from the enclosures."""
+
+    def __init__(self, layers, cut: float, reach: float, limit: float):
+        self.layers, self.cut, self.reached = layers, cut, reach
         pieces, cells = _plan(layers, cut, reach, limit)
-        self.pieces = pieces  # from and to; floats are exact
         # The plan is trusted for nothing, and so not for covering what it should.
         ends = [0.0, *(high for _, high in pieces)], [cells[0][1], *(high for _, high in cells[1:])]
         whole = all(low == end for (low, _), end in zip(pieces, ends[0], strict=False)) and ends[0][-1] == cut
         whole &= all(low == end for (low, _), end in zip(cells[2:], ends[1][1:], strict=False)) and ends[1][-1] == reach
         if not (whole and -cells[0][0] == cells[0][1] >= cells[1][0] > 0):
             raise AssertionError("pieces or cells leave a gap")
+        self.pieces, self.cell_list = pieces, cells  # from and to; floats are exact. The first cell is about 0
+        self.half_mass = (arb(cut) / arb(2).sqrt()).erf() / 2
+
+    def certificate(self, n_features: int, scale: float, bits: int) -> Certificate:
+        g = arb(1)
+        growth, laws = [g], [self.moments()]
+        for number, heads in enumerate(self.layers, start=1):
+            self.layer(heads, number)
+            g = g * (1 + sum((arb(gamma) * arb(alpha) for alpha, _, gamma, _ in heads), arb(0)) * g * g)
+            growth.append(g)
+            laws.append(self.moments())
+        separation = [m * m / (v + (n_features - 1) * g * g) for (m, v, _), g in zip(laws, growth, strict=True)]
+        columns = [growth, *([row[k] for row in laws] for k in range(3)), separation]
+        columns = [tuple(_enclosure(value) for value in column) for column in columns]
+        slope, verdict, witness, widths = self.margin(arb(scale))
+        widest = max(max(e.width for column in columns for e in column), widths)
+        return Certificate(n_features, self.cut, self.reached, bits, *columns, slope, verdict, witness, widest)
+
+    def margin(self, scale):
+        """Least margin over a, the verdict, a witness against it, and the width of the widest margin at a cell's
+        centre."""
+        # About 0 u is odd: u(a) = q a + e(a), where e is of third order and so at most e_l (a / R)^3.
+        first = arb(self.cell_list[1][0])  # from there on the other cells answer
+        (q, el, radius), *others = self.answers()
+        slopes, witness, width = [_enclosure(2 * scale * (q - el * first**2 / radius**3)).low], None, 0.0
+        for (low, high), (u, reach) in zip(self.cell_list[1:], others, strict=True):
+            value = 2 * scale * u
+            held = _enclosure(value)
+            width = max(width, held.width)
+            if held.high < 0 and witness is None:
+                witness = ((low + high) / 2, held)
+            least = _enclosure(value - 2 * scale * reach).low
+            slopes.append(_enclosure(arb(least) / arb(high)).low if least > 0 else -math.inf)
+        slope = min(slopes)
+        verdict = "proved" if slope > 0 else "refuted" if witness is not None else "inconclusive"
+        return slope, verdict, witness, width
+
+
+class _Balls(_Flow):
+    def __init__(self, layers, cut: float, reach: float, limit: float, sum_bits: int):
+        super().__init__(layers, cut, reach, limit)
+        pieces, cells = self.pieces, self.cell_list
         self.nodes, self.weights, self.piece_of, centres, self.sum_error = [], [], [], [], []
         root_two_pi = (2 * arb.pi()).sqrt()
         for number, (low, high) in enumerate(pieces):
@@ -234,42 +298,14 @@ class _Flow:
         self.u = [*([arb(0.5)] * size), *([arb(0)] * len(cells))]
         self.centres = _Tracked(centres, [RATIO * _middle(*piece)[1] for piece in pieces])
         self.cells = _Tracked(list(range(size, size + len(cells))), [_middle(*cell)[1] for cell in cells])
-        self.cell_list = cells  # the first is about 0
-        self.half_mass = (arb(cut) / arb(2).sqrt()).erf() / 2
 
-    def certificate(self, n_features: int, scale: float, bits: int) -> Certificate:
-        g = arb(1)
-        growth, laws = [g], [self.moments()]
-        for number, heads in enumerate(self.layers, start=1):
-            self.layer(heads, number)
-            g = g * (1 + sum((arb(gamma) * arb(alpha) for alpha, _, gamma, _ in heads), arb(0)) * g * g)
-            growth.append(g)
-            laws.append(self.moments())
-        separation = [m * m / (v + (n_features - 1) * g * g) for (m, v, _), g in zip(laws, growth, strict=True)]
-        columns = [growth, *([row[k] for row in laws] for k in range(3)), separation]
-        columns = [tuple(_enclosure(value) for value in column) for column in columns]
-        slope, verdict, witness, widths = self.margin(arb(scale))
-        widest = max(max(e.width for column in columns for e in column), widths)
-        return Certificate(n_features, self.cut, self.reach, bits, *columns, slope, verdict, witness, widest)
-
-    def margin(self, scale):
-        """Least margin over a, the verdict, a witness against it, and the width of the widest margin at a cell's
-        centre."""
-        # About 0 u is odd: u(a) = q a + e(a), where e is of third order and so at most e_l (a / R)^3.
-        first = arb(self.cell_list[1][0])  # from there on the other cells answer
-        rest = self.cells.el[0] * first**2 / self.cells.radius[0] ** 3
-        slopes, witness, width = [_enclosure(2 * scale * (self.cells.q[0] - rest)).low], None, 0.0
-        for i, (low, high) in enumerate(self.cell_list[1:], start=1):
-            value = 2 * scale * self.u[self.cells.index[i]]
-            held = _enclosure(value)
-            width = max(width, held.width)
-            if held.high < 0 and witness is None:
-                witness = ((low + high) / 2, held)
-            least = _enclosure(value - 2 * scale * self.cells.reach(i)[1]).low
-            slopes.append(_enclosure(arb(least) / arb(high)).low if least > 0 else -math.inf)
-        slope = min(slopes)
-        verdict = "proved" if slope > 0 else "refuted" if witness is not None else "inconclusive"
-        return slope, verdict, witness, width
+    def answers(self):
+        """Derivative of u at 0, what is left in the disc, its radius; for the other cells u at the centre, and how far
+        it may be from that."""
+        group = self.cells
+        yield group.q[0], group.el[0], group.radius[0]
+        for i in range(1, len(group.index)):
+            yield self.u[group.index[i]], group.reach(i)[1]
 
     def moments(self):
         """Mean and variance of a and mean of u, over the points with a > 0."""
@@ -373,6 +409,257 @@ class _Flow:
             group.ex[i] = _upper(abs(xx) * ex + abs(xl) * el + rest[at][0])
             group.el[i] = _upper(abs(lx) * ex + abs(ll) * el + rest[at][1])
         self.x, self.u = new_x, new_l
+
+
+def _exp(s):
+    r"""e^s for |s| <= 700, by IEEE additions and products alone: off by no more than 8 units, relatively.
+
+    s = k log 2 + r, :math:`|r| \le 0.35`, is found to a unit, since k times the first part of log 2 is exact; the sum
+    of 14 terms is cut off below :math:`10^{-17}` and rounded by less than 6 units.
+    """
+    k = np.rint(s * 1.4426950408889634)
+    r = (s - k * 0.6931471803691238) - k * 1.9082149292705877e-10
+    out = np.full_like(r, 1 / math.factorial(13))
+    for power in range(12, -1, -1):
+        out *= r
+        out += 1 / math.factorial(power)
+    return out * ((k.astype(np.int64) + 1023) << 52).view(np.float64)
+
+
+def _rest(h):
+    """At least e^h - 1 - h, for h >= 0; from 700 on at least 1e290."""
+    return np.where(h < 0.01, h * h / 2 * (1 + h), _exp(np.minimum(h, 700)) - 1 - h * (h < 700)) * UP
+
+
+class _Floats(_Flow):
+    """Floats x, u of the readers, off by dx, du at most. Discs: x(a) = x + p da + e_x, p off by dp, |e_x| <= ex; u(a)
+    likewise with q, dq and el.
+
+    What is called a bound is rounded upwards by `UP`. A reader's attended means are found in two passes: any number t
+    will do as a first guess, and the mean of what is left of it is small, so that it is known well; errors of weights
+    act on distances from t alone.
+    """
+
+    def __init__(self, layers, cut: float, reach: float, limit: float, sum_bits: int):
+        super().__init__(layers, cut, reach, limit)
+        pieces, cells = self.pieces, self.cell_list
+        C, P = 2 * math.ceil(sum_bits / 4) + 1, len(pieces)
+        self.shape, self.size = (P, C), P * C
+        roots = [arb.legendre_p_root(C, k, weight=True) for k in range(C)]
+        root_two_pi = (2 * arb.pi()).sqrt()
+        nodes, weights, errors = [], [], []
+        for low, high in pieces:
+            c, h = _middle(low, high)
+            nodes += [c if k == C // 2 else c + h * root for k, (root, _) in enumerate(roots)]
+            weights += [
+                h * weight * (-(a * a) / 2).exp() / root_two_pi
+                for a, (_, weight) in zip(nodes[-C:], roots, strict=True)
+            ]
+            q, R = arb(1) / RATIO, RATIO * h  # as for balls
+            density = (R * R / 2 - arb(0).max(c - R) ** 2 / 2).exp() / root_two_pi
+            errors.append(4 * h * q ** (2 * C) / (1 - q) * density)
+        self.x = np.array([float(v.mid()) for v in (*nodes, *(_middle(*cell)[0] for cell in cells))])
+        self.u = np.where(np.arange(len(self.x)) < self.size, 0.5, 0.0)
+        self.dx, self.du = 2 * UNIT * np.abs(self.x), np.zeros_like(self.u)
+        self.weights = np.array([float(v.mid()) for v in weights])
+        self.sum_error = UP * np.array([float(_upper(v)) for v in errors])
+        self.rows = np.concatenate([np.arange(P) * C + C // 2, self.size + np.arange(len(cells))])
+        half = np.diff(np.array(pieces + cells))[:, 0] / 2
+        self.radius = np.where(np.arange(len(half)) < P, RATIO * half, half)
+        self.p, self.q = np.ones_like(half), np.zeros_like(half)
+        self.dp, self.dq, self.ex, self.el = np.zeros((4, len(half)))
+
+    def reach(self, share: float = 1.0):
+        """How far x and u may be from the centre's floats in the discs, or in `share` of them."""
+        r = share * self.radius
+        x = (np.abs(self.p) + self.dp) * r + self.ex + self.dx[self.rows]
+        return x * UP, ((np.abs(self.q) + self.dq) * r + self.el + self.du[self.rows]) * UP
+
+    def largest(self):
+        """Bounds on |A| and |u| in the discs about the pieces."""
+        centres = self.rows[: self.shape[0]]
+        x, u = (found[: self.shape[0]] for found in self.reach())
+        return (np.abs(self.x[centres]) + x) * UP, (np.abs(self.u[centres]) + u) * UP
+
+    def total(self, values):
+        """Over the nodes, piece by piece, so that few roundings add up."""
+        return values.reshape(-1, *self.shape).sum(-1).sum(-1)
+
+    def moments(self):
+        n, large = self.size, self.largest()
+        found = []
+        for values, off, most in (
+            (self.x[:n], self.dx[:n], large[0]),
+            (self.x[:n] ** 2, (2 * np.abs(self.x[:n]) + self.dx[:n]) * self.dx[:n], large[0] ** 2),
+            (self.u[:n], self.du[:n], large[1]),
+        ):
+            rounding = (sum(self.shape) + 16) * UNIT * (self.weights @ np.abs(values))
+            error = UP * (self.weights @ off + self.sum_error @ most + rounding)
+            found.append(arb(self.total(self.weights * values).item(), error) / self.half_mass)
+        mean, square, label = found
+        return mean, square - mean * mean, label
+
+    def answers(self):
+        P = self.shape[0]
+        ball = arb(self.q[P].item(), UP * self.dq[P].item())
+        yield ball, arb(self.el[P].item()), arb(self.radius[P].item())
+        reach, at = self.reach()[1], self.rows
+        for i in range(P + 1, len(at)):  # du is part of the reach
+            yield arb(self.u[at[i]].item()), arb(reach[i].item())
+
+    def layer(self, heads, number: int) -> None:
+        x, u, dx, du = self.x, self.u, self.dx, self.du
+        moves, sizes, added = np.zeros((2, len(x))), np.abs([x, u]), np.zeros((2, len(x)))
+        J = np.zeros((4, len(x)))  # derivatives of x by x, x by u, u by x and u by u
+        J[[0, 3]] = 1
+        dJ, rest = np.zeros((4, len(self.rows))), np.zeros((2, len(self.rows)))
+        disc = np.full(len(x), -1)
+        disc[self.rows] = np.arange(len(self.rows))
+        for alpha, beta, gamma, delta in heads:
+            a, b, c, d = abs(alpha), 2 * abs(beta), abs(gamma), abs(delta)
+            for start in range(0, len(x), 64):
+                block = slice(start, min(start + 64, len(x)))
+                head = _Head(self, alpha, 2 * beta, block, number)
+                mean, (var, cov, var_u) = head.mean, head.second
+                d_var, d_cov, d_var_u = head.second_off
+                moves[:, block] += gamma * mean[0], delta * mean[1]
+                sizes[:, block] += c * np.abs(mean[0]), d * np.abs(mean[1])
+                J[:, block] += (
+                    gamma * alpha * var, 2 * gamma * beta * cov, delta * alpha * cov, 2 * delta * beta * var_u
+                )  # fmt: skip
+                own = head.own**2 * 4
+                added[0, block] += c * (
+                    head.off[0] + a * d_var * dx[block] + b * d_cov * du[block] + own * head.most[0]
+                )
+                added[1, block] += d * (
+                    head.off[1] + a * d_cov * dx[block] + b * d_var_u * du[block] + own * head.most[1]
+                )
+                here = np.flatnonzero(disc[block] >= 0)
+                if len(here):
+                    i = disc[block][here]
+                    off = a * d_var[here], b * d_cov[here], a * d_cov[here], b * d_var_u[here]
+                    dJ[:, i] += c * off[0], c * off[1], d * off[2], d * off[3]
+                    left = head.in_discs(here, i, x[self.rows[i]], number)
+                    rest[:, i] += c * left[0], d * left[1]
+        rounding = (len(heads) + 8) * UNIT
+        size = np.abs(J) * UP + rounding  # rounding stands for 1 plus what is added to it
+        dJ += rounding * size[:, self.rows]
+        self.x, self.u = x + moves[0], u + moves[1]
+        self.dx = (size[0] * dx + size[1] * du + added[0] + rounding * sizes[0]) * UP
+        self.du = (size[2] * dx + size[3] * du + added[1] + rounding * sizes[1]) * UP
+        xx, xu, ux, uu = J[:, self.rows]
+        most = size[:, self.rows] + dJ
+        p, q, dp, dq, ex, el = self.p, self.q, self.dp, self.dq, self.ex, self.el
+        self.p, self.q = xx * p + xu * q, ux * p + uu * q
+        p, q = np.abs(p), np.abs(q)
+        self.dp = (most[0] * dp + most[1] * dq + dJ[0] * p + dJ[1] * q + 4 * UNIT * (most[0] * p + most[1] * q)) * UP
+        self.dq = (most[2] * dp + most[3] * dq + dJ[2] * p + dJ[3] * q + 4 * UNIT * (most[2] * p + most[3] * q)) * UP
+        self.ex = (most[0] * ex + most[1] * el + rest[0]) * UP
+        self.el = (most[2] * ex + most[3] * el + rest[1]) * UP
+
+
+class _Head:
+    """What a block of readers attends to in one head, by floats with bounds. Pairs are of points and labels.
+
+    Attributes:
+        mean: of points and labels, as floats; `off` bounds how far they are from the true ones for a reader that is
+            exactly where its float is.
+        second: variance of points, covariance, variance of labels; `second_off` bounds their errors for a reader that
+            is where it truly is.
+        own: at least twice what the reader's own error changes a score by, less its mean.
+        most: at least the distance of any point from the mean.
+    """
+
+    def __init__(self, flow: _Floats, alpha: float, beta: float, block: slice, number: int):
+        n, (P, C) = flow.size, flow.shape
+        X, U, PX, PU = flow.x[:n], flow.u[:n], flow.dx[:n], flow.du[:n]
+        self.flow, self.a, self.b = flow, abs(alpha), abs(beta)
+        large = flow.largest()
+        ax, bu = alpha * flow.x[block, None], beta * flow.u[block, None]
+        scores = (np.abs(ax[:, 0]) * large[0].max() + np.abs(bu[:, 0]) * large[1].max()) * UP
+        if not scores.max() < 600:
+            raise InconclusiveError(f"layer {number}: scores may reach {scores.max():.3g}, floats bear 600")
+        growing = _exp(ax * X + bu * U)
+        plus, minus = flow.weights * growing, flow.weights / growing
+        self.sides = plus, minus
+        even, odd = plus + minus, plus - minus
+        mass = flow.total(even)
+        least = mass * (1 - 1e-9)
+        self.mean = np.stack([flow.total(odd * X), flow.total(odd * U)]) / mass
+        (xp, xm), (up, um) = ((V - t[:, None], -V - t[:, None]) for V, t in zip((X, U), self.mean, strict=True))
+        xa, ua = (plus * np.abs(vp) + minus * np.abs(vm) for vp, vm in ((xp, xm), (up, um)))
+        left = np.abs([flow.total(plus * xp + minus * xm), flow.total(plus * up + minus * um)]) / least
+        self.second = (
+            np.stack([
+                flow.total(plus * xp * xp + minus * xm * xm),
+                flow.total(plus * xp * up + minus * xm * um),
+                flow.total(plus * up * up + minus * um * um),
+            ])
+            / mass
+        )  # fmt: skip
+        most = np.stack([large[0].max() + np.abs(self.mean[0]), large[1].max() + np.abs(self.mean[1])]) * UP
+        first = np.stack([flow.total(xa), flow.total(ua)]) / least  # means of |x - t| and |u - t|
+        # What errors of weights do: eta bounds the change of a weight's logarithm.
+        dx, du = flow.dx[block], flow.du[block]
+        points, labels = self.a * (np.abs(flow.x[block]) + dx), self.b * (np.abs(flow.u[block]) + du)
+        rounding = (4 * scores + 24) * UNIT
+        worst = rounding + points * PX.max() + labels * PU.max()
+        self.own = 2 * (self.a * most[0] * dx + self.b * most[1] * du) * UP
+        if not max(worst.max(), self.own.max()) < 0.5:
+            drift = max(worst.max(), self.own.max())
+            raise InconclusiveError(f"layer {number}: floats have drifted too far, some weight by {drift:.2g}")
+        self.factor = _exp(worst) * UP  # at least (e^eta - 1) / eta, and e^eta
+        moved = np.stack([even @ PX, even @ PU]) / least
+        changed = rounding * first + np.stack([
+            (points * (value @ PX) + labels * (value @ PU)) / least for value in (xa, ua)
+        ])  # fmt: skip
+        masses = self.factor * (rounding + points * moved[0] + labels * moved[1])
+        # What the sums leave out.
+        self.outside = 2 * flow.sum_error * _exp((np.abs(ax) * large[0] + np.abs(bu) * large[1]) * UP)
+        lost = self.outside.sum(1) / least
+        lost_means = np.stack([
+            (self.outside * (top + np.abs(t)[:, None])).sum(1) / least for top, t in zip(large, self.mean, strict=True)
+        ])  # fmt: skip
+        room = (1 - (masses + lost) * UP) / UP
+        if not room.min() > 0.5:
+            raise InconclusiveError(f"layer {number}: the mass that a reader attends to is known to {1 - room.min():.2g}")
+        adding = (P + C + 16) * UNIT
+        numerator = self.factor * (changed + moved) + lost_means + adding * (first + UNIT * most)
+        self.off = (left + numerator + 2 * UNIT * most) / room * UP
+        self.most, self.mass = most, least * room
+        # Second moments may be off by what numerators, denominators and the reader's own error make of them.
+        wrong = numerator + (masses + lost + adding) * first + self.off + 4 * UNIT * most
+        wrong = 4 * (wrong / room + 2 * self.own * most) * UP
+        self.second_off = np.stack([most[0] * wrong[0], most[0] * wrong[1] + most[1] * wrong[0], most[1] * wrong[1]])
+
+    def in_discs(self, here, discs, places, number: int):
+        """Bounds on what the lemma leaves of the means over the discs of readers `here`, in this head."""
+        flow, P = self.flow, self.flow.shape[0]
+        r, s = (found[discs, None] for found in flow.reach())
+        real_x, real_u = (found[:P] for found in flow.reach(1 / RATIO))
+        t_x, t_u = self.mean[:, here, None]
+        far = (self.off + 2 * self.own * self.most)[:, here, None]
+        centre_x, centre_u = flow.x[flow.rows[:P]], flow.u[flow.rows[:P]]
+        certain = (self.factor * _exp(self.own))[here, None] * UP
+        small = np.zeros((3, len(here)))  # bounds on E g, E |X - EX| g and E |u - Eu| g with g = e^h - 1 - h
+        for side, weights in zip((1, -1), self.sides, strict=True):
+            share = weights[here].reshape(-1, *flow.shape).sum(-1)
+            share = certain * (share + self.outside[here]) / self.mass[here, None]
+            to_x = np.abs(side * centre_x - t_x) + real_x + far[0]
+            to_u = np.abs(side * centre_u - t_u) + real_u + far[1]
+            g = share * _rest((self.a * to_x * r + self.b * to_u * s) * UP)
+            small += g.sum(1), (g * to_x).sum(1), (g * to_u).sum(1)
+        epsilon, kx, ku = small * UP
+        if not epsilon.max() < 1:
+            raise InconclusiveError(
+                f"layer {number}: about a reader at {places[epsilon.argmax()]:.3g} the maps are not known to be"
+                f" analytic (bound {epsilon.max():.3g}, must be below 1)"
+            )
+        var, cov, var_u = np.abs(self.second[:, here]) + self.second_off[:, here]
+        first_x = (self.a * var * r[:, 0] + self.b * cov * s[:, 0]) * UP
+        first_u = (self.a * cov * r[:, 0] + self.b * var_u * s[:, 0]) * UP
+        room = (1 - epsilon) / UP
+        return (kx + first_x * epsilon) / room * UP, (ku + first_u * epsilon) / room * UP
 
 
 def _middle(low: float, high: float) -> tuple[arb, arb]:

@@ -40,7 +40,7 @@ HELD = (*FOUR, "recursion", "memory", "injected-0")  # against the law
 
 SIZES = {40: 8, 400: 4, 2500: 2}  # context points: tasks
 
-ERRING = ("logistic", *FOUR, "recursion")
+ERRING = ("bayes", "logistic", *FOUR, "recursion", "deep", "memory", "ordinary-0")
 
 POINTS = {40: 48, 120: 24, 360: 10, 1080: 5, 3000: 4}  # context points: tasks of two classes
 
@@ -48,7 +48,7 @@ ACROSS = 24  # directions along the border at which its place is found
 
 EDGE = 3.0 * np.sinh(np.linspace(-4, 4, 25)) / np.sinh(4)  # distances from the border that are asked
 
-PREDICTED = (*FOUR, "recursion")
+PREDICTED = (*FOUR, "recursion", "deep", "memory")
 
 BIASED = ((5, 3),)  # d, K
 
