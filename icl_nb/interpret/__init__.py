@@ -74,7 +74,7 @@ __getattr__, __dir__, __all__ = exports(
             "population_separation",
             "weighted_step",
         ],
-        "rate": ["border_slope", "deviation_exponents", "label_spread", "stall_constant", "tilts"],
+        "rate": ["border_slope", "chain_sum", "deviation_exponents", "label_spread", "stall_constant", "tilts"],
         "rivals": [
             "Explanation",
             "Move",

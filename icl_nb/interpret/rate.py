@@ -1,7 +1,8 @@
 r"""How fast a context of n points nears the population law, and at what cost: P1b and P1c of chapter 7.
 
 Where a reader begins at x, deviations after t layers are about :math:`n^{-1/2} e^{\kappa_t \|x\|^2 / 2}`. Far points
-are lost first, and :math:`\kappa_t < 1/2` is what keeps all points of the context near their limit.
+are lost first, and :math:`\kappa_t < 1/2` is what keeps all points of the context near their limit. What near tokens
+see of that is decided by chains of readers (`chain_sum`).
 
 Letters: those of `icl_nb.interpret.population`; R distances from the origin.
 """
@@ -65,6 +66,31 @@ def deviation_exponents(recursion: Recursion) -> Array:
         following = max(last, square, spread)
         kappa.append(following if following < 1 else np.inf)
     return np.array(kappa)
+
+
+def chain_sum(recursion: Recursion) -> float:
+    r"""T, by which deviations of near tokens fall like :math:`n^{-\min(1/2, 1/T)}`: the theorem P1c on chains.
+
+    .. math:: T_L = 1, \qquad T_t = \max \bigl( T_{t+1}, \; 1 + \max_h c_{t,h}^2 \, T_{t+1} \bigr), \qquad T = T_1
+
+    A context point at distance R changes a near token by about :math:`e^{(1 - 1/T) R^2 / 2} / n`, through readers of
+    readers of it: its influence has a variance if and only if T < 2. The theorem needs :math:`c < 1` in all layers but
+    the last, which a table may fail whatever T is.
+
+    Raises:
+        ValueError: the recursion has slopes.
+
+    Source: own, chapter 7.
+
+    Example:
+        >>> pair = Recursion({"alpha": [[0.8], [2.0]], "beta": 0, "gamma": 0, "delta": 0})
+        >>> round(chain_sum(pair), 2)
+        1.64
+    """
+    total = 1.0
+    for c in tilts(recursion)[-2::-1]:
+        total = max(total, 1 + float(c.max()) ** 2 * total)
+    return total
 
 
 def label_spread(

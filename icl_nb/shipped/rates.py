@@ -1,12 +1,14 @@
 """The population law beyond small tables, and how fast contexts near it: numbers that chapter 7 quotes.
 
-`python -m icl_nb.shipped.rates` re-creates the stored results, in about five minutes on one core; with the names of
-parts (`laws`, `errors`, `constants`, `bias`) those alone.
+`python -m icl_nb.shipped.rates` re-creates the stored results, in about fifteen minutes on one core; with the names of
+parts (`laws`, `errors`, `constants`, `bias`, `chains`, `closer`) those alone.
 """
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from scipy.stats import norm
 from tqdm import tqdm
 
 from icl_nb.evaluation.baselines import logistic_predict
+from icl_nb.evaluation.oracle import bayes_predict
 from icl_nb.evaluation.scores import predict
 from icl_nb.interpret.population import (
     class_space,
@@ -24,8 +27,9 @@ from icl_nb.interpret.population import (
     population_law,
     population_path,
     population_separation,
+    weighted_step,
 )
-from icl_nb.interpret.rate import border_slope, deviation_exponents, stall_constant, tilts
+from icl_nb.interpret.rate import border_slope, chain_sum, deviation_exponents, stall_constant, tilts
 from icl_nb.interpret.separation import separation
 from icl_nb.models.files import load, write_whole
 from icl_nb.recursion import SCALARS, Recursion
@@ -50,7 +54,29 @@ EDGE = 3.0 * np.sinh(np.linspace(-4, 4, 25)) / np.sinh(4)  # distances from the 
 
 PREDICTED = (*FOUR, "recursion", "deep", "memory")
 
-BIASED = ((5, 3),)  # d, K
+BIASED = {(5, 3): {}}  # d, K: how many tasks and queries, where fewer than by default
+
+FEWER = {"tasks": 8, "queries": 250}
+
+BIASED |= {(d, K): FEWER for d in (2, 5, 10, 20) for K in (2, 3, 5) if (d, K) != (5, 3)} | {(2, 10): FEWER}
+
+SOBOL = 1024  # points of a law in three dimensions or more
+
+CHAINED = {  # tilts of the layers that move points, before one that reads labels
+    "one of 0.60": (0.6,),
+    "one of 0.85": (0.85,),
+    "one of 1.20": (1.2,),
+    "one of 1.60": (1.6,),
+    "one of 2.00": (2.0,),
+    "two of 0.75": (0.75, 0.75),
+    "two of 0.95": (0.95, 0.95),
+    "three of 0.75": (0.75, 0.75, 0.75),
+    "three of 0.95": (0.95, 0.95, 0.95),
+}
+
+DECADES = tuple(10**e for e in range(2, 9))  # context points, of a law on a lattice
+
+CLOSER = {1000: 24, 3000: 8, 10000: 3}  # context points: tasks, for `closer_of`
 
 
 def law_of(name: str, *, sizes: dict[int, int] | None = None, seed: int = 71) -> dict:
@@ -146,7 +172,7 @@ def errors_of(name: str, *, points: dict[int, int] | None = None, seed: int = 72
     is the error: no query is drawn across the border, so that contexts alone make it vary.
 
     Arguments:
-        name: of a checkpoint, or "logistic" for logistic regression with C = 10,000.
+        name: of a checkpoint, "logistic" for logistic regression with C = 10,000, or "bayes" for the oracle.
         points: tasks for each number of context points, at least 2.
         seed: of the tasks.
 
@@ -162,12 +188,16 @@ def errors_of(name: str, *, points: dict[int, int] | None = None, seed: int = 72
         (True, None)
     """
     points = POINTS if points is None else points
-    model = None if name == "logistic" else load(name, dtype=torch.float64)
+    model = None if name in ("logistic", "bayes") else load(name, dtype=torch.float64)
     limit = None if model is None or name.startswith("ordinary") else _limit_margin(Recursion.from_model(model))
     errors, offs = {}, {}
     for n, tasks in points.items():
         rng = np.random.default_rng([seed, n])
-        margins = np.stack([_margins(name, model, *_context(n, rng)) for _ in range(tasks)])  # (tasks, ACROSS, EDGE)
+        contexts = [_context(n, rng) for _ in range(tasks)]
+        if name == "bayes":
+            margins = _bayes_margins(contexts)  # (tasks, ACROSS, EDGE)
+        else:
+            margins = np.stack([_margins(name, model, *context) for context in contexts])
         errors[n] = _share_wrong(margins).mean(-1)
         if limit is not None:
             near = np.abs(EDGE) <= 1
@@ -215,6 +245,15 @@ def _margins(name: str, model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (logits[:, 0] - logits[:, 1]).reshape(ACROSS, len(EDGE))
 
 
+def _bayes_margins(contexts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The posterior's probability of the first class less that of the second, `(tasks, ACROSS, EDGE)`."""
+    x = torch.as_tensor(np.stack([x for x, _ in contexts]))
+    y = torch.as_tensor(np.stack([np.concatenate([y, np.zeros(x.shape[0] - len(y), int)]) for x, y in contexts]))
+    batch = Batch(x, y, None, 2, x.shape[1] - len(contexts[0][1]))
+    probs = bayes_predict(batch, sweeps=1000, burn_in=250).numpy()
+    return (probs[..., 0] - probs[..., 1]).reshape(len(contexts), ACROSS, len(EDGE))
+
+
 def _as_two(recursion: Recursion) -> Recursion:
     return Recursion(recursion.table, 2, recursion.scale, slopes=recursion.slopes)
 
@@ -238,7 +277,7 @@ def _share_wrong(margins: np.ndarray, fine: int = 24) -> np.ndarray:
     return ((np.sign(values) != np.sign(at)) * np.diff(norm.cdf(grid))).sum(-1)
 
 
-def _slope(values: dict[int, np.ndarray], draws: int = 1000) -> dict:
+def _slope(values: dict[int, np.ndarray], draws: int = 1000, middle: Callable = np.mean) -> dict:
     """Of the logarithm of a mean over tasks against log n, with a 95 % interval from resampled tasks."""
     rng, sizes = np.random.default_rng(0), np.log(list(values))
 
@@ -246,9 +285,9 @@ def _slope(values: dict[int, np.ndarray], draws: int = 1000) -> dict:
         x = sizes - sizes.mean()
         return (x @ np.log(means)) / (x @ x)
 
-    drawn = np.stack([rng.choice(v, (draws, len(v))).mean(1) for v in values.values()])  # (sizes, draws)
+    drawn = np.stack([middle(rng.choice(v, (draws, len(v))), 1) for v in values.values()])  # (sizes, draws)
     low, high = np.quantile(fit(np.maximum(drawn, 1e-9)), (0.025, 0.975))
-    value = fit(np.array([v.mean() for v in values.values()]))
+    value = fit(np.array([middle(v) for v in values.values()]))
     return {name: round(float(v), 3) for name, v in (("value", value), ("low", low), ("high", high))}
 
 
@@ -269,7 +308,8 @@ def constant_of(name: str, *, seeds: int = 2, points: int = 1024) -> dict:
         "slope": round(border_slope(recursion), 4),
         "tilt": round(float(tilts(recursion)[:-1].max()), 4),
         "kappa": round(kappa, 4) if np.isfinite(kappa) else None,
-        "rate": kappa < 0.5,
+        "T": round(chain_sum(recursion), 4),
+        "rate": chain_sum(recursion) < 2 and bool(tilts(recursion)[:-1].max() < 1),
     }
 
 
@@ -306,7 +346,9 @@ def bias_of(
     limit, rarest = [], []
     assert batch.w is not None  # a LinearTask knows its class vectors
     for w in batch.w.numpy():
-        law, asked = population_law(w, radial=12, angular=10), population_law(w, radial=10, angular=60)
+        many = min(d, K - 1) > 2  # no nodes within sectors, but Sobol points
+        law = population_law(w, radial=SOBOL // 16, angular=16) if many else population_law(w, radial=12, angular=10)
+        asked = population_law(w, radial=SOBOL // 16, angular=16, seed=1) if many else population_law(w, radial=10, angular=60)
         limit.append(1 - population_accuracy(scaled, law, asked)[-1])
         rarest.append(np.bincount(asked.labels, asked.weights, K).min())
     return {
@@ -314,6 +356,77 @@ def bias_of(
         "limit": np.round(limit, 5).tolist(),
         "rarest": np.round(rarest, 4).tolist(),
     }
+
+
+def chain_of(moving: tuple[float, ...], *, sizes: tuple[int, ...] = DECADES, contexts: int = 60, seed: int = 74) -> dict:
+    r"""How fast a near query's margin nears its limit, behind layers with given tilts; in one dimension, up to 10^8 points.
+
+    Layers move points with gamma = 1/2, the last reads labels with a tilt of 0.3. Points are normal on a lattice of step
+    0.03 within 9 standard deviations: a context of n of them is a list of multinomial counts, and a layer costs the same
+    for every n.
+
+    Arguments:
+        moving: tilts c of the layers that move points.
+        sizes: context points.
+        contexts: of each size.
+        seed: of the contexts.
+
+    Returns:
+        medians over contexts of :math:`|m_n - m|` for a query at 1; `slope` of their logarithms against log n, with a
+        95 % interval from resampled contexts, over all sizes; `T`, and the exponent `foretold`, -min(1/2, 1/T).
+
+    Source: own.
+
+    Example:
+        >>> row = chain_of((0.6,), sizes=(100, 10000), contexts=20)
+        >>> row["foretold"], row["slope"]["value"] < -0.3
+        (-0.5, True)
+    """
+    edge = np.linspace(-9, 9, 601)
+    x = (edge[1:] + edge[:-1]) / 2
+    share = norm.pdf(x) / norm.pdf(x).sum()
+    g, alpha, gamma = 1.0, [], []
+    for c in moving:
+        alpha.append(c / g**2)
+        gamma.append(0.5)
+        g *= 1 + 0.5 * c
+    table = {"alpha": [*alpha, 0.3 / g**2], "beta": 0, "gamma": [*gamma, 0], "delta": [*(0 for _ in moving), 1]}
+    recursion = Recursion({name: np.reshape(v, (-1, 1)) if isinstance(v, list) else v for name, v in table.items()}, 2)
+
+    def margin(weights):
+        kept = weights > 0
+        points = np.append(x[kept], 1.0)[:, None, None]
+        labels = np.append(np.sign(x[kept]) / 2, 0.0)[:, None, None] * np.array([1.0, -1.0])
+        for row in recursion.table:
+            layer = [np.reshape(row[s], (-1, 1, 1)) for s in SCALARS]
+            points, labels = weighted_step(layer, points, labels, weights[kept])
+        return labels[-1, 0, 0] - labels[-1, 0, 1]
+
+    limit, off = margin(share), {}
+    for n in sizes:
+        rng = np.random.default_rng([seed, n])
+        off[n] = np.array([abs(margin(rng.multinomial(n, share) / n) - limit) for _ in range(contexts)])
+    total = chain_sum(recursion)
+    return {
+        "off": {str(n): float(f"{np.median(values):.3g}") for n, values in off.items()},
+        "slope": _slope(off, middle=np.median),
+        "T": round(total, 4),
+        "foretold": round(-min(0.5, 1 / total), 4),
+    }
+
+
+def closer_of(name: str, *, points: dict[int, int] | None = None, seed: int = 75) -> dict:
+    """The error of a table, times the root of n, in more contexts and longer ones, beside C from larger populations.
+
+    Example:
+        >>> row = closer_of("four-0", points={40: 2, 80: 2})
+        >>> sorted(row["C"]), sorted(row["error"])
+        (['1024', '2048'], ['40', '80'])
+    """
+    recursion = Recursion.from_model(load(name))
+    found = {str(p): round(stall_constant(recursion, points=p, seed=2), 4) for p in (1024, 2048)}
+    row = errors_of(name, points=CLOSER if points is None else points, seed=seed)
+    return {"C": found, "error": row["error"], "standard_error": row["standard_error"], "slope": row["slope"]}
 
 
 def _rms(values: np.ndarray) -> float:
@@ -335,7 +448,9 @@ def main(parts: list[str]) -> None:
         "laws": {name: (law_of, (name,)) for name in HELD},
         "constants": {name: (constant_of, (name,)) for name in PREDICTED},
         "errors": {name: (errors_of, (name,)) for name in ERRING},
-        "bias": {f"{d},{K}": (bias_of, (d, K)) for d, K in BIASED},
+        "bias": {f"{d},{K}": (partial(bias_of, **fewer), (d, K)) for (d, K), fewer in BIASED.items()},
+        "chains": {name: (chain_of, (c,)) for name, c in CHAINED.items()},
+        "closer": {"four-0": (closer_of, ("four-0",))},
     }
     if unknown := set(parts) - set(jobs):
         raise ValueError(f"there is no part {', '.join(sorted(unknown))}; parts are {', '.join(jobs)}")
