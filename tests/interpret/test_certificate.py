@@ -41,7 +41,23 @@ def proof():
     return cert.certify(SMALL)
 
 
-def test_a_small_table_is_proved_and_floats_lie_within(proof):
+@pytest.fixture(scope="module")
+def balls():
+    return cert.certify(SMALL, floats=False)
+
+
+COLUMNS = ("growth", "mean", "spread", "label", "separation")
+
+
+def apart(one, two):
+    """How many enclosures of two certificates do not meet."""
+    pairs = [pair for name in COLUMNS for pair in zip(getattr(one, name), getattr(two, name), strict=True)]
+    return sum(max(a.low, b.low) > min(a.high, b.high) for a, b in pairs)
+
+
+@pytest.mark.parametrize("engine", ["proof", "balls"])
+def test_a_small_table_is_proved_and_floats_lie_within(engine, request):
+    proof = request.getfixturevalue(engine)
     assert proof.verdict == "proved" and proof.slope > 0
     for found, values in zip(
         (proof.growth, proof.mean, proof.spread, proof.label, proof.separation), law_of(SMALL), strict=True
@@ -50,12 +66,46 @@ def test_a_small_table_is_proved_and_floats_lie_within(proof):
     assert max(e.width for e in proof.separation) < 1e-6
 
 
-def test_enclosures_of_two_precisions_and_plans_overlap(proof, monkeypatch):
+def test_enclosures_of_two_arithmetics_precisions_and_plans_overlap(proof, balls, monkeypatch):
     monkeypatch.setattr(cert, "EFFORTS", ((0.05, 70),))
-    other = cert.certify(SMALL, bits=90)
-    for name in ("growth", "mean", "spread", "label", "separation"):
-        for one, two in zip(getattr(proof, name), getattr(other, name), strict=True):
-            assert max(one.low, two.low) <= min(one.high, two.high)
+    other = cert.certify(SMALL, bits=90, floats=False)
+    assert (proof.bits, balls.bits, other.bits) == (53, 120, 90)
+    assert apart(proof, balls) == apart(proof, other) == apart(balls, other) == 0
+    assert proof.widest < 1e-9 < balls.widest  # floats are the tighter ones: they know that layers shrink errors
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_tables_are_enclosed_by_both_arithmetics(seed):
+    rng = np.random.default_rng(seed)
+    table = {name: rng.uniform(-0.5, 0.5, (3, 2)) for name in ("alpha", "beta", "gamma", "delta")}
+    floats, balls = (cert.certify(Recursion(table, 2), cut=4, reach=2, **how) for how in ({"bits": 53}, {"floats": False}))
+    assert apart(floats, balls) == 0 and max(e.width for e in floats.mean) < 1e-9
+
+
+def test_floats_whose_exponentials_are_off_miss_the_balls(balls, monkeypatch):
+    """Planted fault: errors of one part in a million, of either sign, which no bound knows of."""
+    exact = cert._exp
+    monkeypatch.setattr(cert, "_exp", lambda s: exact(s) * (1 + 1e-6 * np.sin(5 * s)))
+    assert apart(cert.certify(SMALL, bits=53), balls) > 5
+
+
+def test_a_table_that_differs_in_the_seventh_digit_is_told_apart(proof):
+    assert apart(cert.certify(SMALL.replace(alpha=[[0.4000001], [0.6]])), proof) > 5
+
+
+def test_the_exponential_keeps_its_bound_and_its_rest_is_above():
+    s = np.concatenate([np.random.default_rng(0).uniform(-700, 700, 3000), np.linspace(-1, 1, 1001), [0.0, 700.0]])
+    found = cert._exp(s)
+    with cert.ctx.workprec(120):
+        for value, at in zip(found.tolist(), s.tolist(), strict=True):
+            assert abs(cert.arb(value) / cert.arb(at).exp() - 1) < 8 * cert.UNIT
+        for at in (*np.logspace(-12, 2.5, 200).tolist(), 0.0099999, 0.01):
+            assert cert.arb(cert._rest(np.array([at]))[0].item()) > cert.arb(at).expm1() - at
+
+
+def test_what_floats_do_not_bear_is_refused_by_them():
+    with pytest.raises(cert.InconclusiveError, match="floats bear"):
+        cert.certify(SMALL.replace(beta=[[1.0], [5000.0]]), bits=53)
 
 
 @pytest.mark.parametrize("name", ["four-0"])

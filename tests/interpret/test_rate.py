@@ -39,6 +39,56 @@ def test_far_terms_never_beat_what_the_theorem_allows(v, kappa):
     assert 2 * v - v**2 + kappa - 1 <= v**2 * kappa / (1 - kappa) + 1e-9
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1.5), min_size=0, max_size=5), st.floats(0.1, 1), st.integers(0, 2**31))
+def test_no_chain_of_readers_costs_less_than_its_share_of_t_and_one_costs_that(c, start, seed):
+    """The inequality of P1c on chains, and that the best chain attains it; gamma = 0, so the tilts are the alphas."""
+
+    def cost(w, tilted):
+        return sum((w[i] - tilted[i] * w[i + 1]) ** 2 for i in range(len(tilted))) + w[len(tilted)] ** 2
+
+    table = {"alpha": np.reshape([*c, 0.3], (-1, 1)), "beta": 0, "gamma": 0, "delta": 0}
+    total = rate.chain_sum(Recursion(table))
+    best = start**2
+    for used in range(2 ** len(c)):
+        tilted = [c[i] for i in range(len(c)) if used >> i & 1]
+        sums = [1.0]  # of the rest of the chain, from its end
+        for tilt in reversed(tilted):
+            sums.append(1 + tilt**2 * sums[-1])
+        w = [start]
+        for tilt, rest in zip(tilted, sums[-2::-1], strict=True):
+            w.append(w[-1] * tilt * rest / (1 + tilt**2 * rest))
+        assert cost(w, tilted) == pytest.approx(start**2 / sums[-1])
+        other = np.append(start, np.random.default_rng(seed).uniform(-1, 1, len(tilted)))
+        assert cost(other, tilted) >= start**2 / total - 1e-12
+        best = min(best, cost(w, tilted))
+    assert best == pytest.approx(start**2 / total)
+
+
+@pytest.mark.parametrize("c", [0.9, 1.4])
+def test_the_influence_of_a_far_point_grows_as_the_pair_foretells(c):
+    """log |iota| = (1 - 1/T) z^2 / 2 + O(z), by differences, on a fine lattice."""
+    edge = np.linspace(-14, 14, 701)
+    x = (edge[1:] + edge[:-1]) / 2
+    share = np.exp(-(x**2) / 2) / np.exp(-(x**2) / 2).sum()
+    pair = Recursion({"alpha": [[c], [0.3]], "beta": 0, "gamma": [[0.5], [0]], "delta": [[0], [1]]}, 2)
+    points = np.append(x, 1.0)[:, None, None]
+    labels = np.append(np.sign(x) / 2, 0)[:, None, None] * np.array([1.0, -1.0])
+
+    def margin(weights):
+        z, u = points, labels
+        for row in pair.table:
+            z, u = pop.weighted_step([np.reshape(row[s], (-1, 1, 1)) for s in pop.SCALARS], z, u, weights)
+        return u[-1, 0, 0] - u[-1, 0, 1]
+
+    exponent, iota = 1 - 1 / rate.chain_sum(pair), []
+    for place in (7.0, 8.0, 9.0, 10.0):
+        i = np.abs(x - place).argmin()
+        step = 1e-8 * np.exp(-exponent * place**2 / 2)  # so small that the answer is linear in it
+        iota.append((margin((1 - step) * share + step * np.eye(len(x))[i]) - margin(share)) / step)
+    assert np.diff(np.log(np.abs(iota)), 2) == pytest.approx(exponent, abs=0.05)
+
+
 def test_tilts_with_a_memory_of_one_copy_are_those_without():
     plain = deep(0)
     memory = Recursion({name: plain.table[name][..., None, None] for name in pop.SCALARS}, n_classes=2)
@@ -99,6 +149,7 @@ def test_two_layers_err_as_foretold():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda r: rate.chain_sum(Recursion(r.table, 2, 1.0, slopes=r.table)), "length"),
         (lambda r: rate.label_spread(r, [-1.0]), "radii"),
         (lambda r: rate.label_spread(r, [1.0], points=100), "power of two"),
         (lambda r: rate.label_spread(r, [1.0], n_features=1), "n_features"),

@@ -21,6 +21,15 @@ def test_rows_are_there_and_of_the_files_that_ship():
     assert set(FOUND["laws"]) == set(rates.HELD) and set(FOUND["constants"]) == set(rates.PREDICTED)
     assert set(FOUND["errors"]) == set(rates.ERRING)
     assert set(FOUND["bias"]) == {f"{d},{K}" for d, K in rates.BIASED}
+    assert set(FOUND["chains"]) == set(rates.CHAINED) and set(FOUND["closer"]) == {"four-0"}
+
+
+def test_chains_are_slower_than_the_root_of_n_where_foretold_and_nowhere_else():
+    for row in FOUND["chains"].values():
+        assert (row["T"] > 2) == (row["foretold"] > -0.5)
+        assert abs(row["slope"]["value"] - row["foretold"]) < 0.13
+    slow = [row["slope"]["high"] > -0.45 for row in FOUND["chains"].values() if row["T"] > 2.2]
+    assert all(slow) and len(slow) >= 4
 
 
 def test_some_come_out_again():
@@ -31,6 +40,9 @@ def test_some_come_out_again():
     for n in ("40", "120"):
         assert fresh["error"][n] == pytest.approx(FOUND["errors"]["four-1"]["error"][n], abs=2e-4)
         assert fresh["off"][n] == pytest.approx(FOUND["errors"]["four-1"]["off"][n], abs=2e-4)
+    fresh = rates.chain_of(rates.CHAINED["one of 1.20"], sizes=(100, 1000))
+    for n, value in fresh["off"].items():
+        assert value == pytest.approx(FOUND["chains"]["one of 1.20"]["off"][n], rel=0.01)
 
 
 @pytest.mark.parametrize("place", [0.0, 0.05, -0.4, 1.3])
