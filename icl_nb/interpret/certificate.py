@@ -22,6 +22,8 @@ is one of that law with probability of at least :math:`1 - 2 n \Phi(-c)`, which 
 """
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -143,20 +145,23 @@ def certify(
         [tuple(float(row[name][h]) for name in SCALARS) for h in range(len(row.alpha))] for row in recursion.table
     ]
     arguments, scale = (layers, float(cut), float(reach)), float(recursion.scale)
-    tries = [(_Floats, 53, (limit, 60)) for limit, _ in EFFORTS if floats or bits == 53]
-    tries += [(_Balls, int(bits), effort) for effort in EFFORTS if bits > 53]
-    found: Certificate | InconclusiveError | None = None
+    tries: list[tuple[type[_Flow], int, tuple[float, int]]] = []
+    if floats or bits == 53:
+        tries += [(_Floats, 53, (limit, 60)) for limit, _ in EFFORTS]
+    if bits > 53:
+        tries += [(_Balls, int(bits), effort) for effort in EFFORTS]
+    found, refusal = None, InconclusiveError("nothing was tried")
     for engine, precision, effort in tries:
         with ctx.workprec(max(precision, 100)):
             try:
                 found = engine(*arguments, *effort).certificate(n_features, scale, precision)
             except InconclusiveError as error:
-                found = error
+                refusal = error
                 continue
         if found.verdict != "inconclusive":
             break
-    if not isinstance(found, Certificate):
-        raise found
+    if found is None:
+        raise refusal
     return found
 
 
@@ -220,10 +225,10 @@ class _Tracked:
         return _upper(abs(self.p[i]) * r + self.ex[i]), _upper(abs(self.q[i]) * r + self.el[i])
 
 
-class _Flow:
+class _Flow(ABC):
     """What is common to both arithmetics: a plan without gaps, and what follows from the enclosures."""
 
-    def __init__(self, layers, cut: float, reach: float, limit: float):
+    def __init__(self, layers, cut: float, reach: float, limit: float, sum_bits: int):
         self.layers, self.cut, self.reached = layers, cut, reach
         pieces, cells = _plan(layers, cut, reach, limit)
         # The plan is trusted for nothing, and so not for covering what it should.
@@ -234,6 +239,19 @@ class _Flow:
             raise AssertionError("pieces or cells leave a gap")
         self.pieces, self.cell_list = pieces, cells  # from and to; floats are exact. The first cell is about 0
         self.half_mass = (arb(cut) / arb(2).sqrt()).erf() / 2
+
+    @abstractmethod
+    def layer(self, heads, number: int) -> None:
+        """Take all readers through a layer."""
+
+    @abstractmethod
+    def moments(self) -> tuple[arb, arb, arb]:
+        """Mean and variance of a and mean of u, over the points with a > 0."""
+
+    @abstractmethod
+    def answers(self) -> Iterator[tuple[arb, ...]]:
+        """Derivative of u at 0, what is left in the disc, its radius; for the other cells u at the centre, and how far
+        it may be from that."""
 
     def certificate(self, n_features: int, scale: float, bits: int) -> Certificate:
         g = arb(1)
@@ -272,7 +290,7 @@ class _Flow:
 
 class _Balls(_Flow):
     def __init__(self, layers, cut: float, reach: float, limit: float, sum_bits: int):
-        super().__init__(layers, cut, reach, limit)
+        super().__init__(layers, cut, reach, limit, sum_bits)
         pieces, cells = self.pieces, self.cell_list
         self.nodes, self.weights, self.piece_of, centres, self.sum_error = [], [], [], [], []
         root_two_pi = (2 * arb.pi()).sqrt()
@@ -300,15 +318,12 @@ class _Balls(_Flow):
         self.cells = _Tracked(list(range(size, size + len(cells))), [_middle(*cell)[1] for cell in cells])
 
     def answers(self):
-        """Derivative of u at 0, what is left in the disc, its radius; for the other cells u at the centre, and how far
-        it may be from that."""
         group = self.cells
         yield group.q[0], group.el[0], group.radius[0]
         for i in range(1, len(group.index)):
             yield self.u[group.index[i]], group.reach(i)[1]
 
     def moments(self):
-        """Mean and variance of a and mean of u, over the points with a > 0."""
         sums, bounds = [arb(0)] * 3, [arb(0)] * 3
         for x, u, weight in zip(self.x, self.u, self.weights, strict=False):
             for k, f in enumerate((x, x * x, u)):
@@ -441,7 +456,7 @@ class _Floats(_Flow):
     """
 
     def __init__(self, layers, cut: float, reach: float, limit: float, sum_bits: int):
-        super().__init__(layers, cut, reach, limit)
+        super().__init__(layers, cut, reach, limit, sum_bits)
         pieces, cells = self.pieces, self.cell_list
         C, P = 2 * math.ceil(sum_bits / 4) + 1, len(pieces)
         self.shape, self.size = (P, C), P * C
@@ -568,6 +583,9 @@ class _Head:
             is where it truly is.
         own: at least twice what the reader's own error changes a score by, less its mean.
         most: at least the distance of any point from the mean.
+
+    Raises:
+        InconclusiveError: scores are too large for floats, or the readers' errors for the bounds.
     """
 
     def __init__(self, flow: _Floats, alpha: float, beta: float, block: slice, number: int):
@@ -622,7 +640,9 @@ class _Head:
         ])  # fmt: skip
         room = (1 - (masses + lost) * UP) / UP
         if not room.min() > 0.5:
-            raise InconclusiveError(f"layer {number}: the mass that a reader attends to is known to {1 - room.min():.2g}")
+            raise InconclusiveError(
+                f"layer {number}: the mass that a reader attends to is known to {1 - room.min():.2g}"
+            )
         adding = (P + C + 16) * UNIT
         numerator = self.factor * (changed + moved) + lost_means + adding * (first + UNIT * most)
         self.off = (left + numerator + 2 * UNIT * most) / room * UP
@@ -633,7 +653,11 @@ class _Head:
         self.second_off = np.stack([most[0] * wrong[0], most[0] * wrong[1] + most[1] * wrong[0], most[1] * wrong[1]])
 
     def in_discs(self, here, discs, places, number: int):
-        """Bounds on what the lemma leaves of the means over the discs of readers `here`, in this head."""
+        """Bounds on what the lemma leaves of the means over the discs of readers `here`, in this head.
+
+        Raises:
+            InconclusiveError: the lemma does not hold in a disc.
+        """
         flow, P = self.flow, self.flow.shape[0]
         r, s = (found[discs, None] for found in flow.reach())
         real_x, real_u = (found[:P] for found in flow.reach(1 / RATIO))

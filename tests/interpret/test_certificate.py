@@ -78,7 +78,9 @@ def test_enclosures_of_two_arithmetics_precisions_and_plans_overlap(proof, balls
 def test_random_tables_are_enclosed_by_both_arithmetics(seed):
     rng = np.random.default_rng(seed)
     table = {name: rng.uniform(-0.5, 0.5, (3, 2)) for name in ("alpha", "beta", "gamma", "delta")}
-    floats, balls = (cert.certify(Recursion(table, 2), cut=4, reach=2, **how) for how in ({"bits": 53}, {"floats": False}))
+    floats, balls = (
+        cert.certify(Recursion(table, 2), cut=4, reach=2, **how) for how in ({"bits": 53}, {"floats": False})
+    )
     assert apart(floats, balls) == 0 and max(e.width for e in floats.mean) < 1e-9
 
 

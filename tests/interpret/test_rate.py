@@ -82,9 +82,9 @@ def test_the_influence_of_a_far_point_grows_as_the_pair_foretells(c):
         return u[-1, 0, 0] - u[-1, 0, 1]
 
     exponent, iota = 1 - 1 / rate.chain_sum(pair), []
-    for place in (7.0, 8.0, 9.0, 10.0):
+    for place in (7.0, 8.0, 9.0):
         i = np.abs(x - place).argmin()
-        step = 1e-8 * np.exp(-exponent * place**2 / 2)  # so small that the answer is linear in it
+        step = 1e-11 * np.exp(-exponent * place**2 / 2)  # so small that readers are moved in proportion
         iota.append((margin((1 - step) * share + step * np.eye(len(x))[i]) - margin(share)) / step)
     assert np.diff(np.log(np.abs(iota)), 2) == pytest.approx(exponent, abs=0.05)
 
