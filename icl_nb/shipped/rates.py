@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from scipy.stats import norm
 from tqdm import tqdm
 
 from icl_nb.evaluation.baselines import logistic_predict
-from icl_nb.evaluation.oracle import bayes_predict
+from icl_nb.evaluation.oracle import sample_w
 from icl_nb.evaluation.scores import predict
 from icl_nb.interpret.population import (
     class_space,
@@ -62,19 +63,20 @@ BIASED |= dict.fromkeys(((5, 2), (2, 3), (10, 3), (20, 3), (2, 5), (5, 5), (2, 1
 
 SOBOL = 1024  # points of a law in three dimensions or more
 
-CHAINED = {  # tilts of the layers that move points, before one that reads labels
-    "one of 0.60": (0.6,),
-    "one of 0.85": (0.85,),
-    "one of 1.20": (1.2,),
-    "one of 1.60": (1.6,),
-    "one of 2.00": (2.0,),
-    "two of 0.75": (0.75, 0.75),
-    "two of 0.95": (0.95, 0.95),
-    "three of 0.75": (0.75, 0.75, 0.75),
-    "three of 0.95": (0.95, 0.95, 0.95),
+CHAINED = {  # tilts of the layers that move points, and by how much, before one that reads labels
+    "one of 0.60": ((0.6,), 1.0),
+    "one of 0.85": ((0.85,), 1.0),
+    "one of 1.20": ((1.2,), 1.0),
+    "one of 1.60": ((1.6,), 1.0),
+    "one of 2.00": ((2.0,), 1.0),
+    "2.00, gamma 1/2": ((2.0,), 0.5),
+    "two of 0.75": ((0.75, 0.75), 1.0),
+    "two of 0.95": ((0.95, 0.95), 1.0),
+    "three of 0.75": ((0.75, 0.75, 0.75), 1.0),
+    "three of 0.95": ((0.95, 0.95, 0.95), 1.0),
 }
 
-DECADES = tuple(10**e for e in range(2, 9))  # context points, of a law on a lattice
+DECADES = tuple(10**e for e in range(3, 10))  # context points, of a law on a lattice
 
 CLOSER = {1000: 16, 3000: 6, 10000: 2}  # context points: tasks, for `closer_of`
 
@@ -245,13 +247,15 @@ def _margins(name: str, model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (logits[:, 0] - logits[:, 1]).reshape(ACROSS, len(EDGE))
 
 
-def _bayes_margins(contexts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The posterior's probability of the first class less that of the second, `(tasks, ACROSS, EDGE)`."""
+def _bayes_margins(contexts: list[tuple[np.ndarray, np.ndarray]], sweeps: int = 1500) -> np.ndarray:
+    """Medians over posterior draws of the first class's score less the second's: of the sign of the oracle's answer."""
+    n = len(contexts[0][1])
     x = torch.as_tensor(np.stack([x for x, _ in contexts]))
-    y = torch.as_tensor(np.stack([np.concatenate([y, np.zeros(x.shape[0] - len(y), int)]) for x, y in contexts]))
-    batch = Batch(x, y, None, 2, x.shape[1] - len(contexts[0][1]))
-    probs = bayes_predict(batch, sweeps=1000, burn_in=250).numpy()
-    return (probs[..., 0] - probs[..., 1]).reshape(len(contexts), ACROSS, len(EDGE))
+    y = torch.as_tensor(np.stack([y for _, y in contexts]))
+    draws = sample_w(x[:, :n].permute(2, 1, 0), y.T, 2, 0.0, sweeps // 4, torch.Generator().manual_seed(0))
+    w = torch.stack([(w[0] - w[1]).T.clone() for w in islice(draws, sweeps)])  # (sweeps, tasks, d)
+    scores = [x[b, n:] @ w[:, b].T for b in range(len(contexts))]
+    return np.stack([np.median(s.numpy(), -1) for s in scores]).reshape(len(contexts), ACROSS, len(EDGE))
 
 
 def _as_two(recursion: Recursion) -> Recursion:
@@ -363,16 +367,22 @@ def bias_of(
 
 
 def chain_of(
-    moving: tuple[float, ...], *, sizes: tuple[int, ...] = DECADES, contexts: int = 60, seed: int = 74
+    moving: tuple[float, ...],
+    gamma: float = 1.0,
+    *,
+    sizes: tuple[int, ...] = DECADES,
+    contexts: int = 100,
+    seed: int = 74,
 ) -> dict:
-    r"""How fast a near query's margin nears its limit, behind layers with given tilts, on a line, up to 10^8 points.
+    r"""How fast a near query's margin nears its limit, behind layers with given tilts, on a line, up to 10^9 points.
 
-    Layers move points with gamma = 1/2, the last reads labels with a tilt of 0.3. Points are normal on a lattice of
+    The last layer reads labels with a tilt of 0.3. Points are normal on a lattice of
     step 0.03 within 9 standard deviations: a context of n of them is a list of multinomial counts, and a layer costs
     the same for every n.
 
     Arguments:
         moving: tilts c of the layers that move points.
+        gamma: by how much they do.
         sizes: context points.
         contexts: of each size.
         seed: of the contexts.
@@ -391,12 +401,11 @@ def chain_of(
     edge = np.linspace(-9, 9, 601)
     x = (edge[1:] + edge[:-1]) / 2
     share = norm.pdf(x) / norm.pdf(x).sum()
-    g, alpha, gamma = 1.0, [], []
+    g, alpha = 1.0, []
     for c in moving:
         alpha.append(c / g**2)
-        gamma.append(0.5)
-        g *= 1 + 0.5 * c
-    table = {"alpha": [*alpha, 0.3 / g**2], "beta": 0, "gamma": [*gamma, 0], "delta": [*(0 for _ in moving), 1]}
+        g *= 1 + gamma * c
+    table = {"alpha": [*alpha, 0.3 / g**2], "beta": 0, "gamma": [*(gamma for _ in moving), 0], "delta": [*(0 for _ in moving), 1]}
     recursion = Recursion({name: np.reshape(v, (-1, 1)) if isinstance(v, list) else v for name, v in table.items()}, 2)
 
     def margin(weights):
@@ -455,7 +464,7 @@ def main(parts: list[str]) -> None:
         "constants": {name: (constant_of, (name,)) for name in PREDICTED},
         "errors": {name: (errors_of, (name,)) for name in ERRING},
         "bias": {f"{d},{K}": (partial(bias_of, **fewer), (d, K)) for (d, K), fewer in BIASED.items()},
-        "chains": {name: (chain_of, (c,)) for name, c in CHAINED.items()},
+        "chains": {name: (chain_of, given) for name, given in CHAINED.items()},
         "closer": {"four-0": (closer_of, ("four-0",))},
     }
     if unknown := set(parts) - set(jobs):

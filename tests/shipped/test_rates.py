@@ -40,7 +40,7 @@ def test_some_come_out_again():
     for n in ("40", "120"):
         assert fresh["error"][n] == pytest.approx(FOUND["errors"]["four-1"]["error"][n], abs=2e-4)
         assert fresh["off"][n] == pytest.approx(FOUND["errors"]["four-1"]["off"][n], abs=2e-4)
-    fresh = rates.chain_of(rates.CHAINED["one of 1.20"], sizes=(100, 1000))
+    fresh = rates.chain_of(*rates.CHAINED["one of 1.20"], sizes=(1000, 10000))
     for n, value in fresh["off"].items():
         assert value == pytest.approx(FOUND["chains"]["one of 1.20"]["off"][n], rel=0.01)
 
