@@ -20,19 +20,21 @@ Letters: B tasks, N points, d features, K classes, L layers, H heads, D = d + K.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from icl_nb.checks import check_count
-from icl_nb.evaluation.scores import Comparison, Report, compare, predict, score
+from icl_nb.checks import check_count, check_seed
+from icl_nb.evaluation.scores import Comparison, Report, compare, model_hits, predict, score
 from icl_nb.interpret.gauge import _equivariant, coordinate_model
 from icl_nb.models.attention import AttentionTransformer, DenseTransformer, EquivariantTransformer, attention_layer
 from icl_nb.recursion import SCALARS, Recursion
+from icl_nb.symmetry import COORDINATES
 from icl_nb.tasks.batch import Batch
 
 
@@ -269,6 +271,104 @@ def sign_phases(recursion: Recursion) -> str:
     rows = np.stack([recursion.table[name][:, 0] for name in SCALARS], -1)
     rows[-1, SCALARS.index("gamma")] = 0
     return "".join(next((letter for letter, rule in PHASES.items() if rule(*row)), "·") for row in rows)
+
+
+CHANCE = ("layers shuffled", "scalars drawn")
+
+
+def chance_tables(recursions: Sequence[Recursion], how: str, count: int, *, seed: int = 0) -> list[Recursion]:
+    r"""Tables that look like given ones and that nobody trained: what does a rule find in them?
+
+    Arguments:
+        recursions: of one depth, with one head a layer; the tables go round them.
+        how: "layers shuffled", one of them with its layers in another order; or "scalars drawn", where each scalar of
+            each layer is drawn, with replacement, from all those of its name, so that its distribution is kept and what
+            it has to do with other scalars and with depth is not.
+        count: of tables.
+        seed: of the draws.
+
+    Raises:
+        ValueError: another `how`, no table, tables that differ in depth, or several heads or copies.
+
+    Source: textbook.
+
+    Example:
+        >>> table = Recursion({"alpha": [[1.0], [2.0]], "beta": 0, "gamma": 0, "delta": 1.0})
+        >>> [other.table.alpha[:, 0].tolist() for other in chance_tables([table], "layers shuffled", 3)]
+        [[1.0, 2.0], [2.0, 1.0], [2.0, 1.0]]
+    """
+    if how not in CHANCE:
+        raise ValueError(f"how={how!r}; it must be one of {CHANCE}")
+    check_count("count", count, 1)
+    shapes = {recursion.table.alpha.shape for recursion in recursions}
+    if len(shapes) != 1 or (shape := shapes.pop())[1:] != (1,):
+        raise ValueError("the tables must be of one depth, with one head a layer and one copy")
+    random, found = np.random.default_rng(check_seed(seed)), []
+    pool = {name: np.concatenate([recursion.table[name] for recursion in recursions]) for name in SCALARS}
+    for place in range(count):
+        recursion = recursions[place % len(recursions)]
+        if how == CHANCE[0]:
+            found.append(recursion[random.permutation(shape[0]).tolist()])
+        else:
+            found.append(recursion.replace(**{name: random.choice(pool[name], shape[0]) for name in SCALARS}))
+    return found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Some of the twelve coordinates of a head, the others put to 0.
+
+    Arguments:
+        score: those of M.
+        value: those of V.
+        weight: share of the weights that they hold, see `choices`.
+        accuracy: of what is left.
+    """
+
+    score: tuple[str, ...]
+    value: tuple[str, ...]
+    weight: float
+    accuracy: float
+
+
+@torch.no_grad()
+def choices(model: AttentionTransformer, batch: Batch, count: int = 4) -> list[Choice]:
+    r"""All choices of so many of the twelve coordinates: how much weight each keeps, and how often it is right.
+
+    .. math:: 1 - \frac{1}{2 L} \sum_l \Big( \frac{|M_l - M_l^S|^2}{|M_l|^2} + \frac{|V_l - V_l^S|^2}{|V_l|^2} \Big)
+
+    with Frobenius norms, all heads together, and :math:`M^S` the matrix of the chosen coordinates alone. A model
+    without I_K of V is not run: nothing else tells classes apart in the label of a query, all tie, and the accuracy
+    is 1 / K.
+
+    Arguments:
+        model: any; where it is not equivariant, its weights are projected.
+        batch: tasks that all are measured on.
+        count: how many are kept.
+
+    Raises:
+        ValueError: a model of four scalars or with a memory, or a number that is not from 1 to 12.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> found = choices(DenseTransformer(depth=1), LinearTask().sample(5), 11)
+        >>> len(found), sum(one.accuracy == 1 / 3 for one in found) >= 1
+        (12, True)
+    """
+    check_count("count", count, 1)
+    if count > 12 or getattr(model, "scalars", 12) == 4:
+        raise ValueError(f"count={count} of a {type(model).__name__}; a choice is of at most 12 scalars, and of 12")
+    whole, weights, found = coordinate_model(model), coordinate_model(model).weights(), []
+    names = [(part, name) for part in ("M", "V") for name in COORDINATES]
+    for kept in combinations(names, count):
+        score, value = (tuple(name for part, name in kept if part == which) for which in ("M", "V"))
+        left = coordinate_model(whole, score=score, value=value)
+        missed = [_distance(a, b).square().mean().item() for a, b in zip(weights, left.weights(), strict=True)]
+        right = model_hits(left, batch).mean().item() if "I_K" in value else 1 / model.n_classes
+        found.append(Choice(score, value, 1 - sum(missed) / 2, right))
+    return found
 
 
 def phases(recursion: Recursion) -> dict[str, slice]:

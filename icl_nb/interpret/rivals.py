@@ -106,6 +106,16 @@ def mean_shift(state: State, theta: Sequence[float]) -> Move:
     return coupled(state, (theta[0], 0.0))
 
 
+def two_mean_shifts(state: State, theta: Sequence[float]) -> Move:
+    r"""Two heads that do not look at labels, in the best mixture, in place of one that does: :math:`\cos \theta_2\, A u
+    + \sin \theta_2\, A' u` with :math:`A, A' = \mathrm{softmax}_j(\theta_h \langle x_*, x_j \rangle), h = 0, 1`. One
+    number more than `coupled` has. Features are left alone."""
+    x, u = state.x[:, : state.n], state.u[:, : state.n]
+    scores = state.x[:, state.asked] @ x.mT
+    one, other = (softmax(theta[h] * scores, -1) @ u for h in (0, 1))
+    return Move(np.cos(theta[2]) * one + np.sin(theta[2]) * other)
+
+
 def kernel_smoothing(state: State, theta: Sequence[float]) -> Move:
     r"""Nadaraya-Watson on the task as given, nothing moving: the mean of the given labels under
     :math:`\mathrm{softmax}_j(\theta_0 \langle x_*, x_j \rangle)`.
@@ -263,6 +273,10 @@ RIVALS: dict[str, Rival] = {
     "LDA": Rival(lda, ((0.0, 0.0), (0.0, 1.5))),
     "LDA, current": Rival(partial(lda, current=True), ((0.0, 0.0), (0.0, 1.5))),
 }
+
+
+# Held against `coupled` by itself: what labels in the scores do, could a second head do without them?
+UNSEEN = {"two heads, no labels": Rival(two_mean_shifts, ((1.0, -1.0, 0.0), (0.3, 2.0, -0.8)), moves_context=True)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,9 +1,12 @@
 """Rivals at equal depth: how right and how sure each method is after 1, 2, ... layers or steps.
 
-`python -m icl_nb.shipped.depth` re-creates the stored results, in about five minutes on one core.
+`python -m icl_nb.shipped.depth` re-creates the stored results, in about twenty minutes on one core, most of them for
+training what cannot see labels; with `far` or `unseen` behind it, it measures the rows of `FAR` or of `UNSEEN` alone.
 """
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +20,8 @@ from icl_nb.evaluation.scores import LEAST_PROBABILITY, difference, predict, sco
 from icl_nb.interpret.imitation import descent_table, write_table
 from icl_nb.models.attention import EquivariantTransformer
 from icl_nb.models.files import load, write_whole
+from icl_nb.models.training import train
+from icl_nb.recursion import Recursion
 from icl_nb.shipped.recipes import IMITATION
 from icl_nb.tasks.batch import Batch
 from icl_nb.tasks.linear import LinearTask
@@ -25,6 +30,9 @@ STORED = Path(__file__).with_name("depth.json")
 
 
 DEPTH = 24  # of the deepest
+
+
+FAR = (48, 100)  # steps beyond it, for the two kinds of gradient descent: where do they end?
 
 
 JUDGED = {"n_tasks": 3000, "seed": 51, "n_queries": 16}
@@ -51,6 +59,12 @@ MODELS = (
     *("copies2-0", "copies2-deep-0", "copies3-0", "copies3-deep-0", "memory", "imitation"),
     "ordinary-0",
 )
+
+
+UNSEEN = {"one head": 1, "two heads": 2}  # heads whose scores cannot see labels, trained as "four" was, with beta = 0
+
+
+UNSEEN_SEEDS = range(3)
 
 
 OPENED = ("four-4", "recursion", "deep", "memory", "imitation", "ordinary-0")  # read out after every layer too
@@ -115,16 +129,17 @@ def path(name: str, batch: Batch, steps: int, rule: dict) -> Tensor:
     return newton_path(batch, steps, **rule) if name == "Newton" else descent_path(batch, steps, **rule)
 
 
-def tune(name: str, batch: Batch, steps: int) -> list[dict[str, dict]]:
+def tune(name: str, batch: Batch, steps: int, levels: Sequence[int] | None = None) -> list[dict[str, dict]]:
     """For each number of steps the rule that is most often right, and the one of the least cross-entropy.
 
     Arguments:
         name: one of `DESCENTS`.
         batch: tasks to choose on, which are not those to be judged on.
         steps: L
+        levels: numbers of steps to choose for, L at most; all from 1 to L by default.
 
     Returns:
-        L dictionaries, of 1 to L steps: under "accuracy" and "cross_entropy" the rule that is best by it.
+        a dictionary for each of them: under "accuracy" and "cross_entropy" the rule that is best by it.
 
     Raises:
         ValueError: fewer than 1 step.
@@ -135,28 +150,33 @@ def tune(name: str, batch: Batch, steps: int) -> list[dict[str, dict]]:
         (['accuracy', 'cross_entropy'], True)
     """
     check_count("steps", steps, 1)
-    scored = []  # (rules, L) of reports
+    levels = list(range(1, steps + 1)) if levels is None else list(levels)
+    scored = []  # (rules, levels) of reports
     for rule in rules(name):
-        scored.append([score(logits, batch) for logits in path(name, batch, steps, rule)[1:]])
+        logits = path(name, batch, steps, rule)
+        scored.append([score(logits[level], batch) for level in levels])
     best = []
-    for level in range(steps):
-        column = [reports[level] for reports in scored]
-        right = max(range(len(column)), key=lambda place: column[place].accuracy)
-        sure = min(range(len(column)), key=lambda place: column[place].cross_entropy)
+    for place in range(len(levels)):
+        column = [reports[place] for reports in scored]
+        right = max(range(len(column)), key=lambda rule: column[rule].accuracy)
+        sure = min(range(len(column)), key=lambda rule: column[rule].cross_entropy)
         best.append({"accuracy": rules(name)[right], "cross_entropy": rules(name)[sure]})
     return best
 
 
-def descents(name: str, chosen: list[dict[str, dict]], reference: Tensor, batch: Batch) -> list[dict]:
-    """A row for each number of steps: the accuracy by the rule that `tune` chose by accuracy, the cross-entropy
-    likewise."""
+def descents(
+    name: str, chosen: list[dict[str, dict]], reference: Tensor, batch: Batch, levels: Sequence[int] | None = None
+) -> list[dict]:
+    """A row for each number of steps, 1, 2, ... or the `levels`: accuracy by the rule that `tune` chose by accuracy,
+    cross-entropy likewise."""
+    levels = list(range(1, len(chosen) + 1)) if levels is None else list(levels)
     paths, found = {}, []
-    for level, best in enumerate(chosen, 1):
+    for level, best in zip(levels, chosen, strict=True):
         both = {}
         for measure, rule in best.items():
             key = json.dumps(rule)
             if key not in paths:
-                paths[key] = path(name, batch, len(chosen), rule)
+                paths[key] = path(name, batch, max(levels), rule)
             whole = row(name, level, paths[key][level], reference, batch, numbers=len(rule) - (name != "Newton"))
             both |= {word: value for word, value in whole.items() if not both or measure in word}
         found.append(both | {"rules": best})
@@ -172,6 +192,48 @@ def opened(name: str, batch: Batch, *, piece: int = 100) -> Tensor:
         n = part.context_y.shape[1]
         found.append(torch.stack([model.read_out(z[:, n:]) for z, _ in model.stream(part.x, part.context_y)]))
     return torch.cat(found, 1)
+
+
+def far(judged: Batch, tuned_on: Batch, reference: Tensor) -> list[dict]:
+    """The rows of both kinds of gradient descent after as many steps as `FAR` says."""
+    rows = []
+    for name in DESCENTS[:2]:
+        rows += descents(name, tune(name, tuned_on, max(FAR), FAR), reference, judged, FAR)
+    return rows
+
+
+def train_unseen(heads: int, seed: int, *, steps: int = 4000) -> Recursion:
+    r"""Train eight layers of heads that see features and no labels, :math:`\beta = 0`, in all else as "four" was.
+
+    .. math:: A_{ij} = \mathrm{softmax}_j\, \alpha \langle x_i, x_j \rangle
+
+    Arguments:
+        heads: of each layer.
+        seed: of the start and of the tasks.
+        steps: of training.
+
+    Source: own.
+
+    Example:
+        >>> table = train_unseen(2, 0, steps=2).table
+        >>> table.shape, bool(table.beta.any()), bool(table.delta.any())
+        ((8, 2), False, True)
+    """
+    model = EquivariantTransformer(depth=8, heads=heads, scalars=4, seed=seed).float()
+
+    @torch.no_grad()
+    def look_away(step: int, model: EquivariantTransformer) -> None:
+        model.m[..., 1] = 0
+
+    train(model, LinearTask(), steps=steps, learning_rate=1e-2, seed=seed, on_step=look_away, progress=False)
+    return Recursion.from_model(model)
+
+
+def unseen(name: str, seed: int, recursion: Recursion, reference: Tensor, batch: Batch) -> dict:
+    """The row of a table that `train_unseen` made, with the table as text."""
+    logits = predict(recursion, batch)
+    about = {"numbers": 3 * recursion.table.size + 1, "table": recursion.to_json()}
+    return row(f"{name} without labels, {seed}", len(recursion.table), logits, reference, batch, **about)
 
 
 def measure(judged: Batch, tuned_on: Batch, *, steps: int = DEPTH, n_bayes: int = N_BAYES) -> list[dict]:
@@ -202,7 +264,11 @@ def measure(judged: Batch, tuned_on: Batch, *, steps: int = DEPTH, n_bayes: int 
             rows += [row(f"{name}, opened", level, z, reference, judged) for level, z in enumerate(layers[1:], 1)]
         else:
             rows.append(row(name, model.depth, predict(model, judged), reference, judged, **about))
-    return [*rows, written(reference, judged)]
+    rows += [written(reference, judged), *far(judged, tuned_on, reference)]
+    for name in tqdm(UNSEEN):
+        for seed in UNSEEN_SEEDS:
+            rows.append(unseen(name, seed, train_unseen(UNSEEN[name], seed), reference, judged))
+    return rows
 
 
 def written(reference: Tensor, batch: Batch) -> dict:
@@ -218,11 +284,30 @@ def stored() -> list[dict]:
     return json.loads(STORED.read_text(encoding="utf-8"))
 
 
-def main() -> None:
-    """Measure everything and write it."""
-    lines = [json.dumps(found) for found in measure(tasks(**JUDGED), tasks(**TUNED_ON))]
+def main(parts: list[str]) -> None:
+    """Measure everything, or the parts "far" and "unseen" alone, and write it.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    if wrong := set(parts) - {"far", "unseen"}:
+        raise ValueError(f"there is no part {', '.join(sorted(wrong))}; there are far and unseen")
+    judged, tuned_on = tasks(**JUDGED), tasks(**TUNED_ON)
+    if not parts:
+        rows = measure(judged, tuned_on)
+    else:
+        fresh, reference = [], logistic(judged)
+        if "far" in parts:
+            fresh += far(judged, tuned_on, reference)
+        if "unseen" in parts:
+            for name in UNSEEN:
+                for seed in UNSEEN_SEEDS:
+                    fresh.append(unseen(name, seed, train_unseen(UNSEEN[name], seed), reference, judged))
+        made = {(found["method"], found["depth"]) for found in fresh}
+        rows = [found for found in stored() if (found["method"], found["depth"]) not in made] + fresh
+    lines = [json.dumps(found) for found in rows]
     write_whole(STORED, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

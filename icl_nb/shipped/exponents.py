@@ -1,7 +1,7 @@
 """Does a sharpness that grows with log n make the error fall faster? Errors of tables with slopes and without.
 
-`python -m icl_nb.shipped.exponents` re-creates the stored results, in some twenty minutes on one core; with names of
-tables it measures those alone.
+`python -m icl_nb.shipped.exponents` re-creates the stored results, in some twenty-five minutes on one core; with names
+of methods it measures those alone.
 """
 
 import json
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from icl_nb.checks import check_count, check_seed
 from icl_nb.evaluation.baselines import logistic_predict
+from icl_nb.evaluation.oracle import bayes_predict
 from icl_nb.evaluation.scores import predict
 from icl_nb.models.attention import EquivariantTransformer
 from icl_nb.models.files import load, write_whole
@@ -33,8 +34,12 @@ FROZEN = " at 64"  # after a name: its slopes are switched off, for every length
 
 RIVALS = {"logistic": 1e4, "penalised": 1.0}  # logistic regression, by C
 
+BAYES = "bayes"  # the oracle, who samples the posterior
+
+ASKED = {40: 48, 120: 40, 360: 24, 1000: 8}  # context points: tasks, the first of those above, that it answers
+
 NAMES = (
-    *RIVALS,
+    *(BAYES, *RIVALS),
     *("lengths", f"lengths{FROZEN}", "lengths-flat", "lengths-again", "lengths-again-flat"),
     *("trusted", f"trusted{FROZEN}", "trusted-again", "copies2-deep-2"),
 )
@@ -46,9 +51,10 @@ def wrong_answers(
     """How many queries of each task a method gets wrong, by the number of context points.
 
     Arguments:
-        name: of a checkpoint, with `FROZEN` behind it for one without its slopes, or of `RIVALS`.
+        name: of a checkpoint, with `FROZEN` behind it for one without its slopes, of `RIVALS`, or `BAYES`.
         setting: one of `SETTINGS`; d is 5, and the answers of the queries are never flipped.
-        points: tasks for each number of context points.
+        points: tasks for each number of context points, by default `POINTS`, of the oracle `ASKED`; those of fewer
+            tasks are the first ones.
         queries: of each task.
         seed: of the tasks, so that methods can be compared task by task.
 
@@ -67,9 +73,13 @@ def wrong_answers(
     check_seed(seed)
     classes, noise = SETTINGS[setting]
     found = {}
-    for n, tasks in (POINTS if points is None else points).items():
-        batch = LinearTask(n, 5, classes, noise).sample(tasks, seed=seed, n_queries=queries, dtype=torch.float64)
-        if name in RIVALS:
+    for n, tasks in ((ASKED if name == BAYES else POINTS) if points is None else points).items():
+        whole = max(tasks, POINTS.get(n, 0))
+        batch = LinearTask(n, 5, classes, noise).sample(whole, seed=seed, n_queries=queries, dtype=torch.float64)
+        batch = batch[:tasks]
+        if name == BAYES:
+            answers = bayes_predict(batch)
+        elif name in RIVALS:
             answers = logistic_predict(batch, C=RIVALS[name])
         else:
             answers = predict(_table(name, classes), batch, batch_size=max(1, 400 // n))

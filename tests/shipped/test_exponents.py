@@ -23,8 +23,9 @@ def test_everything_is_stored_on_the_same_tasks():
     assert list(found) == list(exponents.SETTINGS)
     for rows in found.values():
         assert set(rows) == set(exponents.NAMES)
-        for row in rows.values():
-            assert {int(n): len(wrong) for n, wrong in row.items()} == exponents.POINTS
+        for name, row in rows.items():
+            asked = exponents.ASKED if name == exponents.BAYES else exponents.POINTS
+            assert {int(n): len(wrong) for n, wrong in row.items()} == asked
             assert max(max(wrong) for wrong in row.values()) <= exponents.QUERIES
 
 
@@ -32,6 +33,13 @@ def test_everything_is_stored_on_the_same_tasks():
 def test_some_come_out_again(name):
     fresh = exponents.wrong_answers(name, "noisy", points={40: 96})
     assert_allclose(fresh["40"], exponents.stored()["noisy"][name]["40"], atol=1)
+
+
+def test_the_oracle_is_asked_the_first_of_the_same_tasks():
+    fresh = exponents.wrong_answers(exponents.BAYES, "clean", points={40: 4})["40"]
+    assert_allclose(fresh, exponents.stored()["clean"][exponents.BAYES]["40"][:4], atol=60)  # other chains
+    rival = exponents.wrong_answers("logistic", "clean", points={40: 4})["40"]
+    assert rival == exponents.stored()["clean"]["logistic"]["40"][:4]
 
 
 def test_frozen_is_the_table_at_64_points():
