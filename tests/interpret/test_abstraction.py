@@ -10,8 +10,17 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from icl_nb.evaluation.scores import compare, predict, score
-from icl_nb.interpret.abstraction import abstract, four_scalar_model, phases, rounded_model, sign_phases
+from icl_nb.evaluation.scores import compare, model_hits, predict, score
+from icl_nb.interpret.abstraction import (
+    CHANCE,
+    abstract,
+    chance_tables,
+    choices,
+    four_scalar_model,
+    phases,
+    rounded_model,
+    sign_phases,
+)
 from icl_nb.interpret.gauge import (
     align,
     canonical,
@@ -23,6 +32,7 @@ from icl_nb.interpret.gauge import (
     shortest,
 )
 from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
+from icl_nb.models.files import load
 from icl_nb.models.ordinary import OrdinaryTransformer
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.symmetry import COORDINATES, assemble, coordinates, off_commutant, random_rotation
@@ -550,6 +560,58 @@ def test_stretches_of_phases_follow_gamma():
         phases(table.replace(gamma=0.3))
     with pytest.raises(ValueError, match="several heads"):
         phases(random_recursion(heads=2))
+
+
+def test_chance_tables_keep_what_they_should_and_nothing_else():
+    given = [random_recursion(depth=6, heads=1, seed=seed) for seed in (0, 1)]
+    for place, table in enumerate(chance_tables(given, "layers shuffled", 4, seed=3)):
+        old, new = (np.stack([one.table[name][:, 0] for name in SCALARS], -1) for one in (given[place % 2], table))
+        assert sorted(map(tuple, old)) == sorted(map(tuple, new)) and not np.array_equal(old, new)
+    pool = {name: np.concatenate([one.table[name] for one in given]) for name in SCALARS}
+    rows = {tuple(row) for one in given for row in np.stack([one.table[name][:, 0] for name in SCALARS], -1)}
+    drawn = chance_tables(given, "scalars drawn", 40, seed=3)
+    fresh = [tuple(row) for one in drawn for row in np.stack([one.table[name][:, 0] for name in SCALARS], -1)]
+    assert all(np.isin(one.table[name], pool[name]).all() for one in drawn for name in SCALARS)
+    assert np.mean([row in rows for row in fresh]) < 0.1  # scalars of a layer no longer belong together
+    again = chance_tables(given, "scalars drawn", 40, seed=3)
+    assert all(np.array_equal(one.table, two.table) for one, two in zip(drawn, again, strict=True))
+
+
+def test_chance_tables_are_refused_where_they_mean_nothing():
+    given = [random_recursion(depth=6, heads=1)]
+    with pytest.raises(ValueError, match="one of"):
+        chance_tables(given, "at random", 2)
+    with pytest.raises(ValueError, match="one depth"):
+        chance_tables([*given, random_recursion(depth=5, heads=1)], CHANCE[0], 2)
+    with pytest.raises(ValueError, match="one depth"):
+        chance_tables([random_recursion(heads=2)], CHANCE[0], 2)
+    with pytest.raises(ValueError, match="one depth"):
+        chance_tables([], CHANCE[0], 2)
+
+
+def test_choices_are_all_there_and_the_untried_ones_are_at_chance():
+    model, batch = generic(heads=2), draw(generic(heads=2))
+    found = choices(model, batch, 2)
+    assert len(found) == len({(one.score, one.value) for one in found}) == 66
+    chance = 1 / model.n_classes
+    for one in found:
+        left = coordinate_model(model, score=one.score, value=one.value)
+        assert one.accuracy == pytest.approx(model_hits(left, batch).mean().item(), abs=1e-12)
+        assert one.accuracy == pytest.approx(chance) or "I_K" in one.value
+    [whole] = choices(model, batch, 12)
+    assert whole.weight == pytest.approx(1) and whole.accuracy == model_hits(model, batch).mean()
+    assert all(one.weight < 1 for one in found)
+    with pytest.raises(ValueError, match="at most 12"):
+        choices(model, batch, 13)
+    with pytest.raises(ValueError, match="of 12"):
+        choices(generic(scalars=4), batch)
+
+
+def test_the_four_are_found_where_they_are_the_truth():
+    model = coordinate_model(load("four-0")).double()
+    found = choices(model, LinearTask().sample(30, seed=3, n_queries=8, dtype=torch.float64))
+    best = max(found, key=lambda one: (one.accuracy, one.weight))
+    assert best.score == best.value == ("I_d", "I_K") and best.weight == pytest.approx(1)
 
 
 def test_phases_and_maps_are_refused_where_they_mean_nothing():

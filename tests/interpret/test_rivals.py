@@ -12,7 +12,7 @@ from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch.nn.functional import cross_entropy
 
-from icl_nb.interpret.rivals import RIVALS, State, explain, r_squared, walk
+from icl_nb.interpret.rivals import RIVALS, UNSEEN, State, explain, r_squared, two_mean_shifts, walk
 from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.recursion import Recursion
 from icl_nb.tasks.linear import LinearTask
@@ -314,3 +314,30 @@ def test_a_memory_is_refused_in_one_sentence():
     for model in (memory, Recursion.from_model(memory)):
         with pytest.raises(ValueError, match=r"with a memory ask `interpret\.knowledge\.explain_answer`"):
             explain(model, LinearTask().sample(8))
+
+
+@given(seeds)
+@settings(max_examples=20)
+def test_two_heads_without_labels_are_mixtures_of_one(seed):
+    state = draw_state(seed)
+    one, other = (RIVALS["mean-shift, no labels"].step(state, (theta,)).label for theta in (0.7, -1.2))
+    for angle in (0.0, 0.4, np.pi / 2):
+        move = two_mean_shifts(state, (0.7, -1.2, angle))
+        assert np.abs(move.label - np.cos(angle) * one - np.sin(angle) * other).max() <= EXACT
+        assert move.feature is None
+    blind = dataclasses.replace(state, u=state.u.copy())
+    blind.u[:, QUERIES] += 5.0  # what the query believes is not looked at
+    assert np.array_equal(
+        two_mean_shifts(blind, (0.7, -1.2, 0.4)).label, two_mean_shifts(state, (0.7, -1.2, 0.4)).label
+    )
+
+
+def test_two_heads_without_labels_win_where_they_are_the_truth_and_lose_where_labels_are():
+    batch = LinearTask().sample(40, seed=4, n_queries=4, dtype=torch.float64)
+    rivals = UNSEEN | {name: RIVALS[name] for name in ("coupled", "mean-shift, no labels")}
+    pair = {"alpha": [[1.5, -0.4]] * 2, "beta": 0.0, "gamma": [[-0.3, 0.2]] * 2, "delta": [[0.6, -0.5]] * 2}
+    found = explain(Recursion(pair), batch, rivals=rivals, alone=False)
+    assert found.label[0].min() > 0.999 > found.label[2].max()
+    single = {"alpha": [[0.8]] * 3, "beta": 3.0, "gamma": 0.2, "delta": 0.5}
+    found = explain(Recursion(single), batch, rivals=rivals, alone=False)
+    assert found.label[1].min() > 0.999 > 0.99 > found.label[0].min()

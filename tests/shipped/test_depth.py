@@ -5,6 +5,7 @@ import torch
 
 from icl_nb.evaluation.scores import predict
 from icl_nb.models.files import load
+from icl_nb.recursion import Recursion
 from icl_nb.shipped import depth
 
 ROWS = depth.stored()
@@ -17,7 +18,8 @@ def test_every_row_is_there_and_says_what_it_measured():
     expected |= {(name, load(name).depth) for name in depth.MODELS}
     expected |= {(f"{name}, opened", level) for name in depth.OPENED for level in range(1, load(name).depth + 1)}
     expected |= {(name, None) for name in ("logistic", "lda", "centroid", "bayes")}
-    expected |= {("written", 12)}
+    expected |= {("written", 12)} | {(name, level) for name in depth.DESCENTS[:2] for level in depth.FAR}
+    expected |= {(f"{name} without labels, {seed}", 8) for name in depth.UNSEEN for seed in depth.UNSEEN_SEEDS}
     assert set(names) == expected
     for row in ROWS:
         assert 0 <= row["accuracy"] <= 1 and row["cross_entropy"] > 0
@@ -57,3 +59,33 @@ def test_a_model_that_is_opened_ends_in_its_answers():
     layers = depth.opened("memory", batch, piece=3)
     assert layers.shape == (13, 7, 3, 3)
     torch.testing.assert_close(layers[-1], predict(load("memory", dtype=torch.float64), batch))
+
+
+def test_rules_of_single_levels_are_those_of_all():
+    batch = depth.tasks(30, 0, 6)
+    every = depth.tune("GD", batch, 3)
+    assert depth.tune("GD", batch, 3, (1, 3)) == [every[0], every[2]]
+    reference = depth.logistic(batch)
+    rows = depth.descents("GD", every, reference, batch)
+    assert depth.descents("GD", [every[0], every[2]], reference, batch, (1, 3)) == [rows[0], rows[2]]
+
+
+def test_far_rules_lie_inside_their_grids():
+    for row in ROWS:
+        if row["method"] in depth.DESCENTS[:2] and row["depth"] in depth.FAR:
+            rates = depth.RATES[row["method"] != "GD"]
+            assert all(rule["rate"] in rates[: len(rates) - 1] for rule in row["rules"].values())
+
+
+def test_unseen_tables_look_at_no_label_and_come_out_again():
+    judged = depth.tasks(**depth.JUDGED)
+    reference = depth.logistic(judged)
+    found = [row for row in ROWS if "without labels" in row["method"]]
+    for row in found:
+        table = Recursion.from_json(row["table"])
+        assert not table.table.beta.any() and table.table.alpha.all()
+    name, seed = found[0]["method"].split(" without labels, ")
+    fresh = depth.unseen(name, int(seed), Recursion.from_json(found[0]["table"]), reference, judged)
+    assert fresh["accuracy"] == pytest.approx(found[0]["accuracy"], abs=2e-4)
+    with pytest.raises(ValueError, match="no part"):
+        depth.main(["near"])
