@@ -5,23 +5,31 @@ minutes on one core; nothing else needs the packages.
 """
 
 import json
+import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from icl_nb.checks import check_count, check_seed
-from icl_nb.classifier import PARTNER, RecursionClassifier
+from icl_nb.classifier import PARTNER, FallbackWarning, RecursionClassifier, _choose, _folds, _frequencies, _mixed
+from icl_nb.evaluation.scores import log_loss
 from icl_nb.models.files import load, write_whole
 from icl_nb.recursion import Recursion
 from icl_nb.shipped.tables import METHODS, SEEDS, cut, score
 from icl_nb.tasks.linear import LinearTask, feature_scale
 
-STORED, STORED_LINEAR = (Path(__file__).with_name(name) for name in ("real.json", "linear.json"))
+STORED, STORED_LINEAR, STORED_IDEAS = (
+    Path(__file__).with_name(name) for name in ("real.json", "linear.json", "ideas.json")
+)
 
 
 # A table's data set, the column of its classes (or one column of zeros and ones a class), and the features.
@@ -265,7 +273,104 @@ def benchmark_linear(n: int, d: int, K: int, noise: float, tasks: int, *, seed: 
     return size | {name: round(float(value), 5) for name, value in numbers.items()}
 
 
-def main() -> None:
+class _Kept(RecursionClassifier):
+    """Keeps the logits of its folds."""
+
+    def _on_folds(self, *given):
+        self.folds_ = super()._on_folds(*given)
+        return self.folds_
+
+
+OFFSET_VARIANCE = 0.25  # of the prior of an offset
+
+IDEAS = ("offsets", "two seeds")
+
+
+def ideas(X: np.ndarray, y: np.ndarray, seen: np.ndarray, hidden: np.ndarray) -> dict[str, float]:
+    r"""Log-loss of the default table alone, of it with offsets for the classes, and of the mean of its two seeds.
+
+    .. math:: \mathrm{softmax}_c(z_c / T + b_c), \quad b \sim N(0, \tfrac14); \qquad
+        \mathrm{softmax}_c\Big( \frac{1}{2 T} \sum_i z^{(i)}_c / T_i \Big)
+
+    T, the weight of the class frequencies, and b are chosen on the folds of the context, and no fallback is made.
+
+    Arguments:
+        X: features, `(N, d)`.
+        y: classes from 0, `(N,)`.
+        seen: rows of the context.
+        hidden: rows that are asked.
+
+    Source: own.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> sorted(ideas(X, y, np.arange(0, 150, 3), np.arange(1, 150, 3)))
+        ['alone', 'offsets', 'two seeds']
+    """
+    scaler = StandardScaler().fit(X[seen])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FallbackWarning)
+        models = [_Kept(name).fit(scaler.transform(X[seen]), y[seen]) for name in ("trusted", "trusted-again")]
+    first, rank = models[0], models[0]._rank  # both list columns and classes alike
+    context, labels = np.ascontiguousarray(first.X_[:, first._columns]), rank[first.y_]
+    folds, log_f = _folds(context, labels, first.calibrate), np.log(first._frequencies)
+    answers = np.concatenate([labels[asked] for _, asked in folds])
+    known = [np.log(_frequencies(labels[rest], len(rank)))[labels[asked]] for rest, asked in folds]
+    known = np.concatenate(known)
+
+    def log_loss_of(logits, weight):
+        p = np.zeros((len(hidden), y.max() + 1))  # a class that the context lacks gets none
+        p[:, first.classes_] = np.exp(_mixed(log_softmax(logits, axis=1), log_f, weight))[:, rank]
+        return log_loss(p, y[hidden])
+
+    asked = [model._ask(scaler.transform(X[hidden])) * model.temperature_ for model in models]
+    warmth, weight, _ = _choose(first.folds_, answers, known, True)
+    found = {"alone": log_loss_of(asked[0] / warmth, weight)}
+
+    def missed(offsets):
+        log_p = log_softmax(first.folds_ / warmth + offsets, axis=1)[np.arange(len(answers)), answers]
+        return (offsets**2).sum() / (2 * OFFSET_VARIANCE) - _mixed(log_p, known, weight).sum()
+
+    offsets = minimize(missed, np.zeros(len(rank))).x
+    found["offsets"] = log_loss_of(asked[0] / warmth + offsets, weight)
+    both = [
+        sum(part / model.temperature_ for part, model in zip(parts, models, strict=True)) / 2
+        for parts in ([model.folds_ for model in models], asked)
+    ]
+    warmth, weight, _ = _choose(both[0], answers, known, True)
+    return found | {"two seeds": log_loss_of(both[1] / warmth, weight)}
+
+
+def benchmark_ideas(tables=CHOICE, *, splits: int = 3, seed: int = 0) -> list[dict]:
+    """What `ideas` gives on the splits of `benchmark_real`, a row for each table.
+
+    Raises:
+        ValueError: a number out of range; and what `read_table` raises.
+    """
+    check_count("splits", splits, 2)
+    rows = []
+    for table in tables:
+        X, y = read_table(table)
+        seen = min(len(y) // 2, 400)
+        cuts = cut(y, splits, seen, min(len(y) - seen, 1000), check_seed(seed))
+        found = [ideas(X, y, *pair) for pair in cuts]
+        rows.append({"table": table} | {key: round(float(np.mean([one[key] for one in found])), 5) for key in found[0]})
+    return rows
+
+
+def main(parts: list[str]) -> None:
+    """Measure everything, or the part "ideas" alone, and write it.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    if wrong := set(parts) - {"ideas"}:
+        raise ValueError(f"there is no part {', '.join(sorted(wrong))}; there is ideas")
+    lines = [json.dumps(row) for row in benchmark_ideas()]
+    write_whole(STORED_IDEAS, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+    if parts:
+        return
     rows = benchmark_real(methods=[name for name in METHODS | SEEDS if name != "one size"], progress=True)
     for path, found in ((STORED, rows), (STORED_LINEAR, [benchmark_linear(*size) for size in LINEAR])):
         lines = [json.dumps(row) for row in found]
@@ -273,4 +378,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

