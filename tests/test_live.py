@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -14,7 +15,16 @@ import torch
 
 from icl_nb.figures import pictures
 from icl_nb.figures.live import PARTS, module
-from icl_nb.induction import InductionTransformer
+from icl_nb.induction import (
+    Chains,
+    InductionTransformer,
+    MarkovTask,
+    generalized_induction_head,
+    log_losses,
+    match_counts,
+    posterior_predictive,
+    true_conditional,
+)
 from icl_nb.interpret import separation as sep
 from icl_nb.models.files import load, load_history
 from icl_nb.recursion import Recursion
@@ -33,10 +43,21 @@ SETS = InductionTransformer().subsets
 LABELS = RANDOM.permutation(np.repeat(np.arange(3), 15))
 ORDERS = np.array([np.r_[RANDOM.permutation(5), 5 + RANDOM.permutation(3)] for _ in range(300)])
 MATRIX = RANDOM.normal(size=(8, 8)).round(2)
+
+
+def chain(lags, seed=0) -> dict:
+    """One sequence with its kernel, the answer as its last token."""
+    drawn = MarkovTask(lags=lags, length=60).sample(1, seed=seed)
+    tokens = [*drawn.tokens[0].tolist(), drawn.answer.item()]
+    return {"tokens": tokens, "lags": lags, "kernel": drawn.kernel[0].numpy()}
+
+
+CHAINS = {"lags 1, 2": chain((1, 2)), "lag 2": chain((2,), seed=1), "lags 1, 2, 3": chain((1, 2, 3), seed=2)}
 PICTURES = {
     "averaging": pictures.averaging(MATRIX, ORDERS, 5, alt="A matrix, and its mean."),
     "tilt": pictures.tilt(RANDOM.normal(size=(420, 2)), alt="A cloud of points, and a query."),
     "drift": pictures.drift(RANDOM.normal(size=(45, 2)), LABELS, REGIMES, alt="Three classes of points."),
+    "counting": pictures.counting(CHAINS, alt="A sequence of 61 tokens."),
     "induction": pictures.induction(TOKENS, SETS, alt="A sequence of 41 tokens."),
     "film": pictures.induction(TOKENS, SETS, runs={"joint": load_history("joint-0")}, alt="A sequence of 41 tokens."),
 }
@@ -69,7 +90,7 @@ def show(chromium, tmp_path):
         contexts.append(chromium.new_context(viewport={"width": width, "height": look.WIDTHS[width]}, **options))
         contexts[-1].set_default_timeout(180_000)  # machines that do other work as well
         page = contexts[-1].new_page()
-        page.faults = look.Watch(page, tmp_path.resolve().as_uri()).faults
+        page.faults, page.folder = look.Watch(page, tmp_path.resolve().as_uri()).faults, tmp_path.resolve()
         page.goto(path.resolve().as_uri())
         if options.get("java_script_enabled", True):
             page.wait_for_selector(".icl-live[data-milliseconds]")
@@ -199,6 +220,53 @@ def test_widget_is_linked_both_ways(chromium):
 def test_no_text_ends_the_script_or_asks_for_anything(kind):
     assert "</" not in module(kind)
     assert not re.search(r"https?:|import\(|fetch\(|@import", module(kind).replace('"http://www.w3.org/2000/svg"', ""))
+
+
+# A state shared by its address
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_an_address_brings_the_state_back(show, name):
+    page = show(name)
+    page.evaluate("navigator.clipboard && (navigator.clipboard.writeText = async text => { window.copied = text; })")
+    for slider in page.query_selector_all(".icl-live input[type=range]"):
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+    for box in page.query_selector_all(".icl-live select"):
+        options = [option.get_attribute("value") for option in box.query_selector_all("option")]
+        box.select_option(options[-1])
+    page.get_by_text("Share", exact=True).click()
+    page.wait_for_function("document.querySelector('.said').innerText.includes('The address')")
+    address, kind = page.evaluate("location.hash"), PICTURES[name].kind
+    assert address.startswith(f"#{kind}=%7B%22")
+    seen = "document.querySelector('.icl-live').innerHTML.replace(/ ?The address[^<]*/, '')"
+    before = page.evaluate(seen)
+    page.goto("about:blank")
+    page.goto((page.folder / "page.html").as_uri() + address)
+    page.wait_for_selector(".icl-live[data-milliseconds]")
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+    assert page.evaluate(seen) == before
+    page.get_by_text("Reset").click()
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+    assert page.evaluate(seen) != before
+    page.evaluate("async hash => { location.hash = ''; await 0; location.hash = hash; }", address)
+    page.wait_for_timeout(200)
+    assert page.evaluate(seen) == before
+    assert page.faults == []
+
+
+def test_an_address_that_no_picture_wrote_changes_nothing(show):
+    page = show("tilt")
+    before = page.inner_html(".icl-live")
+    for wrong in ('{"alpha": 4}', '{"alpha": "1"}', '{"query": [1]}', '{"query": [1e9, 0]}', '{"n": 7}', "null", "{",
+                  '{"toString": 1}', '{"beta": null}', '{"noise": []}'):  # fmt: skip
+        page.evaluate("hash => { location.hash = hash; }", f"#tilt={quote(wrong)}")
+        page.wait_for_timeout(60)
+        assert page.inner_html(".icl-live") == before, wrong
+    page.evaluate("hash => { location.hash = hash; }", "#tilt=" + quote('{"query": [9, 0]}'))  # to the edge
+    page.wait_for_function("document.querySelector('.said').innerText.includes('(2.80, 0.00)')")
+    assert page.faults == []
 
 
 # The query and the cloud
@@ -369,6 +437,72 @@ def test_all_renamings_leave_six_numbers(show):
     assert numbers(page, "six") == pytest.approx(found)  # which no renaming moves
     page.get_by_text("Another matrix").click()
     assert numbers(page, "six") != pytest.approx(found)
+    assert page.faults == []
+
+
+# Which past counts
+
+
+def counting_difference(page, change=0.0) -> float:
+    """Largest difference of counts, Bayes, head, truth and mean losses from the package's, over places and lags."""
+    random, worst = np.random.default_rng(5), 0.0
+    for lags in ((1,), (1, 2), (1, 3), (1, 2, 3)):
+        drawn, alpha = MarkovTask(lags=lags, length=50).sample(1, seed=int(random.integers(99))), random.random()
+        tokens, kernel, a = drawn.tokens[0].tolist(), drawn.kernel[0].tolist(), 6 * random.random()
+
+        def until(place, drawn=drawn, lags=lags):
+            now = drawn.tokens[:, :place], drawn.tokens[:, place], drawn.kernel, lags, 3, 0.1
+            return Chains(*now)
+
+        for mine in ((), (2,), (1, 2), (1, 2, 3)):
+            place = int(random.integers(10, 50))
+            here, mine_js = until(place), list(mine)
+            (places,) = ask(page, "counting", ("matches", tokens, place, mine_js))
+            (n,) = ask(page, "counting", ("counts", tokens, places, 3))
+            p, head, truth, paid, known = ask(
+                page,
+                "counting",
+                ("bayes", n, alpha + change),
+                ("head", tokens, place, mine_js, a, 3),
+                ("row", kernel, tokens, place, list(lags), 3),
+                ("pays", tokens, mine_js, alpha + change, 3, 5),
+                ("known", tokens, kernel, list(lags), 3, 5),
+            )
+            later = [until(t) for t in range(5, 50)]
+            mean = np.mean([log_losses(posterior_predictive(c, mine, alpha), c.answer).item() for c in later])
+            floor = np.mean([log_losses(true_conditional(c), c.answer).item() for c in later])
+            for found, theirs in (
+                (n, match_counts(here, mine)[0]), (p, posterior_predictive(here, mine, alpha)[0]),
+                (head["y"], generalized_induction_head(here.tokens, mine, 3, sharpness=a)[0]),
+                (truth, true_conditional(here)[0]), (paid, mean), (known, floor), (sum(head["attention"]), 1.0),
+            ):  # fmt: skip
+                worst = max(worst, np.abs(np.asarray(found) - np.asarray(theirs)).max())
+    return worst
+
+
+def test_counting_computes_the_yardsticks(show):
+    page = show("counting")
+    assert counting_difference(page) < 1e-12
+    assert counting_difference(page, change=1e-9) > 1e-12
+
+
+def test_lags_are_chosen_on_the_bars_and_places_on_the_sequence(show):
+    page = show("counting", width=390, has_touch=True)
+    strip, bars, _ = (sheet.bounding_box() for sheet in page.query_selector_all(".icl-live .sheet"))
+    page.touchscreen.tap(strip["x"] + strip["width"] * 30.5 / 61, strip["y"] + 100)
+    page.query_selector_all(".icl-live .sheet")[1].scroll_into_view_if_needed()
+    _, bars, _ = (sheet.bounding_box() for sheet in page.query_selector_all(".icl-live .sheet"))
+    page.touchscreen.tap(bars["x"] + bars["width"] * 4.5 / 8, bars["y"] + 100)  # of {}, 1, 2, 3, 12, ...
+    drawn = CHAINS["lags 1, 2"]
+    tokens = torch.tensor([drawn["tokens"][:31]])
+    here = Chains(tokens[:, :-1], tokens[:, -1], torch.from_numpy(drawn["kernel"])[None], (1, 2), 3, 0.1)
+    assert numbers(page, "answer") == pytest.approx(posterior_predictive(here)[0].numpy())
+    assert page.input_value("select >> nth=1") == "4"
+    sets = ["none", "1", "2", "3", "1, 2", "1, 3", "2, 3", "1, 2, 3"]
+    for degree, within in ((1, 4), (2, 7), (3, 8)):
+        turn(page, "degree", degree)
+        paid = numbers(page, "pays")
+        assert page.get_attribute(".icl-live", "data-best") == sets[np.argmin(paid[:within])]
     assert page.faults == []
 
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
+from matplotlib.ticker import AutoLocator, MaxNLocator
 from matplotlib.transforms import Bbox, ScaledTranslation
 
 WIDE_KIND, NARROW_KIND = "image/svg+xml", "application/vnd.icl-nb.narrow+svg"
@@ -120,8 +122,12 @@ def fitted(fig: Figure, width: float, *, fold: bool = False) -> Figure:
         height *= (1 + width / before) / 2
     fig.set_size_inches(width, height)
     for ax in fig.axes:
+        _count_in_whole_numbers(ax)
         if legend := ax.get_legend():
             legend.set_in_layout(False)  # one within a panel takes no room beside it
+    for ax in fig.axes:
+        if getattr(ax, "names_at_ends", False):
+            _write_names(ax)
     changed = True
     while changed:  # what gives way changes the room beside it
         for text in fig.findobj(Text):
@@ -275,6 +281,92 @@ def _break_names(ax: Any) -> bool:
         ax.set_yticks(ax.get_yticks(), [label.get_text() for label in labels])
         changed.append(True)
     return any(changed)
+
+
+def _count_in_whole_numbers(ax: Any) -> None:
+    """No half ticks on an axis on which all that is drawn lies at whole numbers, as layers and steps do."""
+    places = [line.get_xydata() for line in ax.lines if line.get_transform() == ax.transData]
+    places += [cloud.get_offsets() for cloud in ax.collections if cloud.get_offset_transform() == ax.transData]
+    places = [np.ma.filled(part, np.nan) for part in places if len(part)]
+    if not places:
+        return
+    for axis, values in ((ax.xaxis, np.concatenate(places)[:, 0]), (ax.yaxis, np.concatenate(places)[:, 1])):
+        values = values[np.isfinite(values)]
+        whole = len(values) > 1 and (values == np.round(values)).all() and np.ptp(values) > 1
+        if whole and isinstance(axis.get_major_locator(), AutoLocator):
+            axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
+
+
+def names_at_ends(ax: Any) -> None:
+    """Ask for the names of lines at their ends, which `fitted` writes; see `icl_nb.figures.style.label_lines`."""
+    ax.names_at_ends = True
+
+
+def _write_names(ax: Any) -> None:
+    """Names of lines at their right ends, one below the other where they would meet; or a legend."""
+    fig, lines = ax.get_figure(root=True), [line for line in ax.lines if not line.get_label().startswith("_")]
+    names: list[Annotation] = []
+    fig.draw_without_rendering()
+    for line in lines:
+        x, y = (np.asarray(part, float) for part in line.get_data())
+        last = np.flatnonzero(np.isfinite(x) & np.isfinite(y))[-1]
+        end, unit = (x[last], y[last]), "data"
+        level = line.get_transform() == ax.get_yaxis_transform()  # drawn over all of the width
+        if level or ax.transData.transform(end)[0] > ax.bbox.x0 + 0.9 * ax.bbox.width:
+            end, unit = (1.0, y[last]), ax.get_yaxis_transform()
+        style = {"va": "center", "ha": "left", "fontsize": LEAST, "color": _written(line.get_color())}
+        names.append(ax.annotate(line.get_label(), end, (5, 0), unit, "offset points", annotation_clip=False, **style))
+    cell = ax.get_subplotspec()
+    room = 0.36 * fig.bbox.width * (1 if cell is None else cell.get_position(fig).width)
+    for name in names:
+        _broken(name, room)
+    fig.draw_without_rendering()  # the names have taken their room
+    names.sort(key=lambda name: _end(name)[1])
+    needed = np.array([name.get_window_extent().height for name in names])
+    wished = np.array([_end(name)[1] for name in names])
+    middles, most = _spread(wished, needed), 3 * needed.min()
+    low, high = ax.bbox.y0 - needed[0], ax.bbox.y1 + needed[-1]
+    if abs(middles - wished).max() > most or middles[0] < low or middles[-1] > high:
+        for name in names:
+            name.remove()
+        ax.legend(lines, [line.get_label() for line in lines]).set_in_layout(False)
+        return
+    for name, middle, wish in zip(names, middles, wished, strict=True):
+        name.set_position((5, (middle - wish) * 72 / fig.dpi))
+
+
+def _end(name: Annotation) -> np.ndarray:
+    unit = name.xycoords
+    return (name.axes.transData if unit == "data" else unit).transform(name.xy)
+
+
+def _spread(wished: np.ndarray, needed: np.ndarray) -> np.ndarray:
+    """Middles of blocks of the heights `needed` that do not meet, as near to those wished, in rising order, as may be.
+
+    >>> _spread(np.array([0.0, 0.0, 9.0]), np.array([2.0, 2.0, 2.0])).tolist()
+    [-1.0, 1.0, 9.0]
+    """
+    groups: list[list[int]] = []
+    middles = np.array(wished, dtype=float)
+    for block in range(len(wished)):
+        groups.append([block])
+        while True:
+            group = groups[-1]
+            offsets = np.cumsum(needed[group]) - needed[group] / 2
+            middles[group] = offsets + np.mean(wished[group] - offsets)
+            if len(groups) == 1:
+                break
+            before = groups[-2][-1]
+            if middles[before] + needed[before] / 2 <= middles[group[0]] - needed[group[0]] / 2 + 1e-9:
+                break
+            groups[-2:] = [groups[-2] + group]
+    return middles
+
+
+def _written(colour: Any) -> str:
+    """A colour of a line as one of type: pale ones darker, for black on white is what is drawn."""
+    colour = np.array(to_rgb(colour))
+    return to_hex(colour * min(1.0, 0.62 / max(colour @ (0.2126, 0.7152, 0.0722), 1e-9)))
 
 
 def _collide(labels: list[Text], gap: float) -> bool:

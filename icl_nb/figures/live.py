@@ -15,7 +15,7 @@ import numpy as np
 # Which files make up the module of a picture, in order. The explorer is three kinds in one.
 PARTS = {
     **dict.fromkeys(("recursion", "sectors", "head"), ("recursion", "base", "explorer")),
-    **{kind: ("base", "live", kind) for kind in ("averaging", "tilt", "drift", "induction")},
+    **{kind: ("base", "live", kind) for kind in ("averaging", "tilt", "drift", "counting", "induction")},
 }
 
 # The picture, the numbers, the module as text, and what puts them together: no request, no id, and no other script.

@@ -5,27 +5,27 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from icl_nb.figures.style import (
-    BLUE,
+    BROWN,
     CLASSES,
     COLOURS,
-    GREEN,
     GREY,
     MARKERS,
     NAMES,
-    ORANGE,
+    OLIVE,
     PURPLE,
+    SKY,
     VERMILION,
     points,
 )
 
 KINDS = {  # of methods, in the figure of chapter 5: colour and marker
-    "recursion": (BLUE, "o"),
+    "recursion": (SKY, "o"),
     "memory": (PURPLE, "s"),
     "ordinary": (GREY, "D"),
 }
 
 
-DESCENTS = {"GD": (ORANGE, "-"), "normalised GD": (VERMILION, "-"), "Newton": (GREEN, "-")}
+DESCENTS = {"GD": (OLIVE, "-"), "normalised GD": (VERMILION, "-"), "Newton": (BROWN, "-")}
 
 
 def kind_of(method: str) -> str:

@@ -6,14 +6,17 @@ What they compute in the page is what `icl_nb.symmetry`, `icl_nb.recursion`, `ic
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from icl_nb.figures.live import Fixed, Live
-from icl_nb.figures.style import BLUE, CLASSES, CORNERS, VERMILION
+from icl_nb.figures.style import CLASSES, CORNERS
 from icl_nb.recursion import SCALARS
+
+ABOVE, BELOW = "#B2182B", "#2166AC"  # zero: the ends of the colours of matrices
 
 
 def averaging(matrix: ArrayLike, orders: ArrayLike, n_features: int, *, alt: str) -> Live:
@@ -53,7 +56,7 @@ def averaging(matrix: ArrayLike, orders: ArrayLike, n_features: int, *, alt: str
             x, y = 10 + 310 * side + j * cell, 10 + i * cell
             marks += (
                 f'<path d="M{x:.1f},{y:.1f}h{cell - 1:.1f}v{cell - 1:.1f}h-{cell - 1:.1f}z" '
-                f'fill="{VERMILION if value > 0 else BLUE}" opacity="{min(1, abs(value) / 1.5):.2f}"/>'
+                f'fill="{ABOVE if value > 0 else BELOW}" opacity="{min(1, abs(value) / 1.5):.2f}"/>'
             )
     return Live("averaging", state, given, _svg(marks, alt, 610), f"{size} x {size}, {len(orders)} renamings")
 
@@ -203,6 +206,58 @@ def induction(
             )
     about = f"{len(tokens)} tokens" + (f", runs: {', '.join(films)}" if films else "")
     return Live("induction", state, given, _svg("".join(marks), alt, 600, 90), about)
+
+
+def counting(
+    chains: Mapping[str, Mapping[str, Any]], *, window: int = 3, sharpness: float = 5.8, concentration: float = 0.1, alt: str
+) -> Live:
+    r"""One sequence, and the reader's guess at its parents (chapter 12): what to count, and which lags pay.
+
+    Counts :math:`n_e` of what followed the present history give :math:`(n_e + \alpha) / (n + \alpha S)`, beside an
+    induction head of finite sharpness, the true row of the kernel, and the mean loss of each set of lags over the
+    sequence.
+
+    Arguments:
+        chains: by name, each with `tokens (N,)` in 0, 1 and 2, as many in each; `lags`, increasing, within the window;
+            `kernel (3^k, 3)`, its rows in the order of histories (the first lag counts most); kept with six decimals.
+        window: the largest lag that may be counted after, at most 3.
+        sharpness: where that knob stands at first.
+        concentration: where that of the prior does, from 0.01 to 10.
+        alt: what the still picture shows.
+
+    Raises:
+        ValueError: chains, window or concentration are not as above.
+
+    Example:
+        >>> chain = {"tokens": [0, 1, 2, 0, 1, 2], "lags": (1,), "kernel": np.full((3, 3), 1 / 3)}
+        >>> counting({"lag 1": chain}, alt="Six tokens.")
+        Live(counting, 6 tokens, chains: lag 1)
+    """
+    if window not in (1, 2, 3) or not 0.01 <= concentration <= 10:
+        raise ValueError(f"window={window!r}, concentration={concentration!r}; they must be of 1 to 3, and 0.01 to 10")
+    kept, lengths = {}, {len(chain["tokens"]) for chain in chains.values()}
+    if len(lengths) != 1 or (length := lengths.pop()) < window + 3:
+        raise ValueError(f"chains must be one or more, of one length, {window + 3} tokens at least")
+    for name, chain in chains.items():
+        tokens, lags, kernel = np.asarray(chain["tokens"]), list(chain["lags"]), np.asarray(chain["kernel"], float)
+        sound = tokens.ndim == 1 and tokens.dtype.kind in "iu" and set(tokens.tolist()) <= {0, 1, 2}
+        if not sound or lags != sorted(set(lags)) or not all(1 <= lag <= window for lag in lags):
+            raise ValueError(f"chain {name!r} must have tokens (N,) in 0, 1, 2 and increasing lags within {window}")
+        if kernel.shape != (3 ** len(lags), 3) or not (kernel >= 0).all() or abs(kernel.sum(-1) - 1).max() > 1e-5:
+            raise ValueError(f"chain {name!r} must have a kernel (3^k, 3) whose rows are distributions")
+        kept[name] = {"tokens": tokens.tolist(), "lags": [int(lag) for lag in lags], "kernel": Fixed(kernel)}
+    sets = [list(part) for size in range(window + 1) for part in combinations(range(1, window + 1), size)]
+    first = next(iter(kept.values()))
+    state = {"chain": next(iter(kept)), "set": 1, "degree": min(2, window), "place": length - 1}
+    state |= {"alpha": float(round(20 * np.log10(concentration)) / 20), "a": sharpness}
+    marks, width = [], 600 / length
+    for t, token in enumerate(first["tokens"]):
+        marks.append(f'<path d="M{t * width:.1f},60h{width - 1:.1f}v18h-{width - 1:.1f}z" fill="{CLASSES[token]}"/>')
+        if 1 <= t < length - 1 and first["tokens"][t - 1] == first["tokens"][-2]:
+            marks.append(f'<path d="M{t * width:.1f},20h{width - 1:.1f}v38h-{width - 1:.1f}z" fill="{CLASSES[token]}"/>')
+    given = {"chains": kept, "sets": sets, "states": 3}
+    about = f"{length} tokens, chains: {', '.join(kept)}"
+    return Live("counting", state, given, _svg("".join(marks), alt, 600, 90), about)
 
 
 def _disc(point, size: float, colour: str, opacity: float = 1) -> str:

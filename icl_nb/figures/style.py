@@ -27,10 +27,16 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, GREY = (
     "#F0E442",
     "#6E6E6E",
 )
+VIOLET, OLIVE, BROWN = "#7B62C3", "#A3AD2E", "#8F6B3E"  # as good in print, for what is no class
 
 
-# One colour and one name for each thing that appears in several figures.
+# Classes, and the states of tokens. The first three are for them alone: no model, method or layer is blue, orange or
+# green (`tests/figures/test_colours.py`).
 CLASSES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, GREY)
+
+
+# What is no class, in the order in which figures take it.
+SERIES = (VIOLET, VERMILION, SKY, PURPLE, BROWN, OLIVE, GREY, "#000000")
 
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -40,17 +46,18 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 CORNERS = np.array([[0.0, 1.0], [-(3**0.5) / 2, -0.5], [3**0.5 / 2, -0.5]])
 
 
+# One colour and one name for each thing that appears in several figures.
 COLOURS = {
     "bayes": "#000000",
-    "logistic": BLUE,
-    "lda": GREEN,
-    "centroid": ORANGE,
+    "logistic": VIOLET,
+    "lda": BROWN,
+    "centroid": OLIVE,
     "knn": PURPLE,
     "prior": GREY,
     "dense": VERMILION,
-    "injected": ORANGE,
+    "injected": OLIVE,
     "projected": PURPLE,
-    "equivariant": BLUE,
+    "equivariant": SKY,
     "headline": VERMILION,
 }
 
@@ -81,7 +88,7 @@ def use_style() -> None:
             "figure.constrained_layout.use": True,
             "savefig.facecolor": "white",
             "axes.facecolor": "white",
-            "axes.prop_cycle": cycler(color=CLASSES),
+            "axes.prop_cycle": cycler(color=SERIES),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
@@ -108,6 +115,30 @@ def band(ax: Axes, x, mean, error, *, width: float = 1.96, **style) -> None:
     x, mean, error = (np.asarray(values, dtype=float) for values in (x, mean, error))
     (line,) = ax.plot(x, mean, **style)
     ax.fill_between(x, mean - width * error, mean + width * error, color=line.get_color(), alpha=0.18, linewidth=0)
+
+
+def label_lines(ax: Axes) -> None:
+    """Let the lines of a panel carry their names at their right ends, in their colours, in place of a legend.
+
+    The names are written when the figure is laid out (`icl_nb.figures.fit`), for a page and for a phone, and lie below
+    each other where lines end close together. Where there is no room for that, there is a legend after all.
+    """
+    fit.names_at_ends(ax)
+
+
+def letter(fig: Figure) -> None:
+    """Letters (a), (b), ... before the titles of a figure's panels, in the order of reading.
+
+    Captions name panels by them: what lies at the right on a wide page lies below on a phone.
+
+    >>> fig, axes = plt.subplots(1, 2)
+    >>> _ = axes[1].set_title("after", loc="left")
+    >>> letter(fig)
+    >>> [ax.get_title(loc="left") for ax in axes]
+    ['(a)', '(b) after']
+    """
+    for number, ax in enumerate(ax for ax in fig.axes if not hasattr(ax, "_colorbar")):
+        ax.set_title(f"({chr(ord('a') + number)}) {ax.get_title(loc='left')}".strip(), loc="left")
 
 
 def matrix(ax: Axes, weights, n_features: int, *, limit: float | None = None, title: str = "") -> None:

@@ -6,7 +6,7 @@ const TEXT = {
   keys: "", reset: "Reset", play: "Play", pause: "Pause", film: "Renamings averaged", draws: "Renamings", other: "Another matrix",
   kinds: { random: "drawn at random", once: "each one once" }, count: n => (n === 0 ? "The matrix itself" : n === 1 ? "One renaming" : `Mean of ${n} renamings`),
   mean: n => (n === 0 ? "the matrix" : n === 1 ? "renamed" : `mean of ${n}`), six: "six numbers",
-  caption: "Orange: above 0; blue: below; lines part features from classes. Left: the mean so far. Right: the mixture of six matrices nearest to it.",
+  caption: "Red: above 0; blue: below; lines part features from classes. Left: the mean so far. Right: the mixture of six matrices nearest to it.",
   chartCaption: "Distance between the two against renamings averaged, both logarithmic. Grey: one over the square root.",
   said: (n, left, root) => `${TEXT.count(n)}: ${left < 1e-9 ? "nothing" : left.toFixed(3)} of the part that breaks the symmetry is left${n > 1 ? `, where one over the square root would leave ${root.toFixed(3)}` : ""}.`,
 };
@@ -76,7 +76,7 @@ function picture(kit) {
     const { found, target, left } = paths, wide = grid.width(), size = Math.min(180, wide / 2 - 10) / D, shapes = [];
     [found[index], target].forEach((A, side) => {
       const x = side ? wide - size * D - 1 : 1;
-      A.forEach((row, i) => row.forEach((v, j) => shapes.push({ d: box(x + j * size + 0.5, 20 + i * size + 0.5, size - 1, size - 1), fill: v > 0 ? "#D55E00" : "#0072B2", opacity: Math.min(1, Math.abs(v) / 1.5) })));
+      A.forEach((row, i) => row.forEach((v, j) => shapes.push({ d: box(x + j * size + 0.5, 20 + i * size + 0.5, size - 1, size - 1), fill: v > 0 ? "#B2182B" : "#2166AC", opacity: Math.min(1, Math.abs(v) / 1.5) })));
       shapes.push({ d: `M${x + d * size},20v${D * size}M${x},${20 + d * size}h${D * size}M${x},20h${D * size}v${D * size}h${-D * size}z`, stroke: "currentColor", width: 1, opacity: 0.6 });
     });
     grid.draw(shapes, [{ x: 1, y: 12, text: TEXT.mean(n) }, { x: wide - size * D, y: 12, text: TEXT.six }]);
@@ -88,7 +88,7 @@ function picture(kit) {
       ...up.ticks.map(([y]) => ({ d: `M40,${y}H${w - 18}`, stroke: "currentColor", opacity: 0.15 })),
       { d: polyline([1, 1000].map(v => [across.at(v), up.at(left[0] / Math.sqrt(v))])), stroke: "currentColor", opacity: 0.5 },
       { d: `M${across.at(Math.max(1, n))},10V170`, stroke: "currentColor", opacity: 0.6, dash: "3 3" },
-      { d: spots(shown.map(([v, r]) => [across.at(v), up.at(r)]), 4), fill: "#0072B2" },
+      { d: spots(shown.map(([v, r]) => [across.at(v), up.at(r)]), 4), fill: "#56B4E9" },
     ], [...up.ticks.map(([y, text]) => ({ x: 35, y: y + 4, text, anchor: "end" })), ...decades.map(([x, text]) => ({ x, y: 188, text, anchor: "middle" }))]);
     const values = core.coordinates(found[index], d);
     six.textContent = Object.entries(values).map(([name, v]) => `${name} ${v.toFixed(2)}`).join(",  ");

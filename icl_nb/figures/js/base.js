@@ -108,3 +108,10 @@ function panel(label, grip) {
   return { element, svg, under, caption, draw, place, pixel };
 }
 
+// A state into the address of the page, and the address to the clipboard where that is allowed; `say` is told how far it came.
+const SHARING = { share: "Share", shared: "The address of this page now holds this state.", copied: "The address of this state is copied." };
+function publish(hash, say) {
+  try { history.replaceState(null, "", hash); } catch { location.hash = hash; }
+  say(SHARING.shared);
+  if (navigator.clipboard) navigator.clipboard.writeText(location.href).then(() => say(SHARING.copied), () => {});
+}

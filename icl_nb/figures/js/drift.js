@@ -102,7 +102,7 @@ function picture(kit) {
     chart.draw([
       ...up.ticks.map(([v]) => ({ d: `M40,${v}H${wide - 10}`, stroke: "currentColor", opacity: 0.15 })),
       { d: `M${across.at(s.at)},12V${chart.height - 30}`, stroke: "currentColor", opacity: 0.5, dash: "3 3" },
-      { d: polyline(seen(law.map(t => t.r))), stroke: "#0072B2", width: 2.5, dash: exact ? "none" : "6 4" },
+      { d: polyline(seen(law.map(t => t.r))), stroke: "#7B62C3", width: 2.5, dash: exact ? "none" : "6 4" },
       { d: spots(seen(radii), 4), fill: "currentColor" },
     ], [...up.ticks.map(([v, text]) => ({ x: 36, y: v + 4, text, anchor: "end" })), ...across.ticks.map(([v, text]) => ({ x: v, y: chart.height - 12, text, anchor: "middle" }))]);
 

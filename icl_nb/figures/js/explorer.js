@@ -127,7 +127,7 @@ function view(model, el) {
   head.append(classes.row);
   if (kind === "recursion") head.append(beside.row);
   head.append(button(TEXT.fresh, () => fresh()), button(TEXT.reset, () => { seeds = 0, chosen = -1; adopt(start); update(true); }));
-  if (kind === "recursion") head.append(button(TEXT.share, share));
+  if (kind === "recursion") head.append(button(SHARING.share, () => share()));
 
   const relabel = [0, 1, 2].map(k => button(icon(k), () => setLabel(k), { "aria-label": TEXT.label(k, TEXT.names[k]) }));
   const removal = button(TEXT.remove, remove), which = h("span", {});
@@ -258,11 +258,7 @@ function view(model, el) {
   function stop() { if (playing) playing = 0, play.textContent = TEXT.play, save(); }
   function goTo(level) { t = state.layer = Math.max(0, Math.min(state.depth, level)); draw(), tell(), save(); }
 
-  function share() {
-    try { history.replaceState(null, "", write(state)); } catch { location.hash = write(state); }
-    note = TEXT.shared, tell();
-    if (navigator.clipboard) navigator.clipboard.writeText(location.href).then(() => { note = TEXT.copied, tell(); }, () => {});
-  }
+  const share = () => publish(write(state), text => { note = text, tell(); });
 
   // From the state to the numbers: at once, for the points; the map comes from the Worker.
   let frame = 0;

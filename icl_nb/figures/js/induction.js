@@ -87,13 +87,13 @@ function picture(kit) {
     const M = copying[0].length, size = Math.min(30, (third - 22) / M, tall / copying.length);
     copying.forEach((row, k) => {
       words.push({ x: 4, y: top + (k + 0.65) * size, text: String(k + 1) });
-      row.forEach((v, m) => shapes.push({ d: box(18 + m * size, top + k * size, size - 2, size - 2), fill: "#0072B2", opacity: 0.06 + 0.94 * v }));
+      row.forEach((v, m) => shapes.push({ d: box(18 + m * size, top + k * size, size - 2, size - 2), fill: "#7B62C3", opacity: 0.06 + 0.94 * v }));
     });
     for (let m = 0; m < M; m++) words.push({ x: 18 + (m + 0.5) * size, y: top + copying.length * size + 12, text: String(m + 1), anchor: "middle" });
     words.push({ x: 4, y: 145, text: `${TEXT.head}, ${TEXT.lag}` });
     const step = (third - 18) / p.length;
     p.forEach((v, i) => {
-      shapes.push({ d: box(third + 4 + i * step, low - tall * v, step - 3, tall * v), fill: "#0072B2" });
+      shapes.push({ d: box(third + 4 + i * step, low - tall * v, step - 3, tall * v), fill: "#7B62C3" });
       words.push({ x: third + 2.5 + (i + 0.5) * step, y: low + 13, text: subsets[i].map(h => h + 1).join(""), anchor: "middle" });
     });
     const each = (third - 12) / states, after = Array(states).fill(0), all = Array(states).fill(0), L = kit.state.place;
@@ -115,7 +115,7 @@ function picture(kit) {
     course.draw([
       ...up.ticks.map(([y]) => ({ d: `M30,${y}H${wide - 12}`, ...ink, opacity: 0.15 })),
       { d: `M${across.at(step[record()] + 1)},12V140`, ...ink, opacity: 0.6, width: 2 },
-      ...curves.map((values, i) => ({ d: polyline(values.map((v, t) => [across.at(step[t] + 1), up.at(v)])), stroke: ["#0072B2", "#D55E00", "#009E73"][i], width: 2.2, dash: ["none", "8 4", "2 3"][i] })),
+      ...curves.map((values, i) => ({ d: polyline(values.map((v, t) => [across.at(step[t] + 1), up.at(v)])), stroke: ["#7B62C3", "#D55E00", "#8F6B3E"][i], width: 2.2, dash: ["none", "8 4", "2 3"][i] })),
     ], [...up.ticks.map(([y, text]) => ({ x: 26, y: y + 4, text, anchor: "end" })), ...log.map(v => ({ x: across.at(v), y: 156, text: String(v), anchor: "middle" }))]);
   }
   return () => {

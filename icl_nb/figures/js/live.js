@@ -12,9 +12,26 @@ const MORE = `
 .icl-live .stack{display:grid;grid-template-columns:6.2em minmax(0,1fr);gap:.15rem .5rem;align-items:center}
 .icl-live .stack>div{display:flex;height:.8rem;gap:1px}`;
 
+// What differs in a state from where the picture starts, as part of an address, and back: null for what no picture wrote.
+export function write(kind, state, start) {
+  const changed = Object.keys(start).filter(key => JSON.stringify(state[key]) !== JSON.stringify(start[key]));
+  return `#${kind}=${encodeURIComponent(JSON.stringify(Object.fromEntries(changed.map(key => [key, state[key]]))))}`;
+}
+export function read(hash, kind, start, fits = {}) {
+  const alike = (value, model) => (Array.isArray(model) ? Array.isArray(value) && value.length === model.length && value.every((v, i) => alike(v, model[i]))
+    : typeof value === typeof model && (typeof value !== "number" || Math.abs(value) <= 1000));
+  if (!hash.startsWith(`#${kind}=`)) return null;
+  try {
+    const found = JSON.parse(decodeURIComponent(hash.slice(kind.length + 2)));
+    const sound = Object.entries(found).every(([key, v]) => Object.hasOwn(start, key) && alike(v, start[key]) && (!fits[key] || fits[key](v)));
+    return sound ? { ...structuredClone(start), ...found } : null;
+  } catch { return null; }
+}
+
 function view(model, el) {
+  const kind = model.get("kind"), fits = {}, settle = [];
   const start = structuredClone(model.get("state")), calm = matchMedia("(prefers-reduced-motion: reduce)"), shown = [];
-  let state = structuredClone(start), frame = 0, closed = false, own = "", last = false, playing = false, said = "";
+  let state = structuredClone(start), frame = 0, closed = false, own = "", last = false, playing = false, said = "", note = "";
   el.textContent = "";
   const root = h("div", { class: "icl-live", role: "group", "aria-label": TEXT.title }, h("style", {}, STYLE + MORE));
   const status = h("p", { class: "said", role: "status" });
@@ -22,6 +39,7 @@ function view(model, el) {
   // Draws at most once a frame. What is final is said aloud and given to Python; what comes while dragging is not.
   function update(final = true) {
     last = last || final;
+    if (final) note = "";
     if (!frame) frame = requestAnimationFrame(() => {
       frame = 0;
       if (closed) return;
@@ -29,7 +47,7 @@ function view(model, el) {
       shown.forEach(show => show());
       said = draw();
       root.dataset.milliseconds = (performance.now() - began).toFixed(2);
-      if (last) last = false, status.textContent = said, save();
+      if (last) last = false, status.textContent = [said, note].filter(Boolean).join(" "), save();
     });
   }
   function save() { own = JSON.stringify(state), model.set("state", structuredClone(state)), model.save_changes(); }
@@ -40,6 +58,7 @@ function view(model, el) {
     get state() { return state; },
     // A slider for one number of the state.
     knob(key, name, [min, max, step], show = v => v.toFixed(2)) {
+      fits[key] = v => v >= min && v <= max;
       const input = h("input", { type: "range", name: key, min, max, step, "aria-label": name }), output = h("output", {});
       input.addEventListener("input", () => { state[key] = Number(input.value), kit.stop(), update(false); });
       input.addEventListener("change", () => update());
@@ -47,12 +66,17 @@ function view(model, el) {
       return h("label", { class: "knob" }, h("span", {}, name), input, output);
     },
     choice(key, name, options, change = () => {}) {
+      fits[key] = v => options.some(([id]) => id === String(v));
       const { row, box } = select(name, options, String(state[key]), value => { state[key] = value, change(value), update(); });
       shown.push(() => { box.value = state[key]; });
       return row;
     },
     button: (text, act) => h("button", { type: "button", onclick: act }, text),
-    reset: () => kit.button(TEXT.reset, () => { kit.stop(), state = structuredClone(start), update(); }),
+    reset() { // and share
+      const both = document.createDocumentFragment(), say = text => { note = text, status.textContent = `${said} ${note}`; };
+      both.append(kit.button(TEXT.reset, () => { kit.stop(), state = structuredClone(start), update(); }), kit.button(SHARING.share, () => publish(write(kind, state, start), say)));
+      return both;
+    },
     row: (...children) => h("div", { class: "icl-row" }, ...children),
     knobs: (...children) => h("div", { class: "knobs" }, ...children),
     stop() { if (playing) playing = false, play.textContent = TEXT.play, update(); },
@@ -80,13 +104,14 @@ function view(model, el) {
         const to = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 5, PageDown: -5, Home: -1e9, End: 1e9 }[event.key];
         if (to) event.preventDefault(), go(Math.round(state.at) + to, true);
       });
-      shown.push(() => { slider.max = end(), slider.value = state.at, slider.setAttribute("aria-valuetext", say()); });
+      shown.push(() => { state.at = Math.max(0, Math.min(end(), state.at)), slider.max = end(), slider.value = state.at, slider.setAttribute("aria-valuetext", say()); });
       return h("div", { class: "film" }, play, slider);
     },
     // One thing on a panel to hold by mouse, finger or arrow keys: where it is, and what to do with a new place. The panel
     // shows `wide` times as much as one of the explorer.
     hold(plane, wide, spot, move) {
       let held = null;
+      settle.push(() => move(spot()));
       const place = event => plane.place(event).map(v => v * wide);
       const near = event => { const p = plane.place(event), q = spot().map(v => v / wide); return Math.hypot(p[0] - q[0], p[1] - q[1]) < 22 * plane.pixel() * REACH / UNITS; };
       const drop = event => { if (event.pointerId === held) held = null, update(); };
@@ -109,8 +134,13 @@ function view(model, el) {
   root.append(status), el.append(root);
   model.on("change:state", changed);
   const watch = new ResizeObserver(() => update(false));
-  watch.observe(root), update();
-  return () => { closed = true, playing = false, watch.disconnect(), model.off && model.off("change:state", changed); };
+  const fromAddress = () => {
+    const found = read(location.hash, kind, start, fits);
+    if (found) kit.stop(), state = found, settle.forEach(act => act()), update(), root.scrollIntoView();
+  };
+  addEventListener("hashchange", fromAddress);
+  watch.observe(root), update(), fromAddress();
+  return () => { closed = true, playing = false, watch.disconnect(), removeEventListener("hashchange", fromAddress), model.off && model.off("change:state", changed); };
 }
 
 // A drawing whose unit is a pixel of the page, so that its type keeps its size: paths and words, made anew from lists.

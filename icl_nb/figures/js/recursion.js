@@ -298,7 +298,7 @@ const TEXT = {
     none: "nothing", centroid: "nearest centroid", logistic: "logistic regression",
     descent: "normalised gradient descent", bayes: "Bayes",
   },
-  fresh: "New task", reset: "Reset", share: "Share", previous: "Previous point", next: "Next point", add: "Add a point", remove: "Remove it",
+  fresh: "New task", reset: "Reset", previous: "Previous point", next: "Next point", add: "Add a point", remove: "Remove it",
   label: (k, name) => `Make it ${name}`,
   names: ["blue circle", "orange square", "green triangle"],
   query: "the query", point: (i, n, name) => `point ${i} of ${n}, ${name}`,
@@ -319,7 +319,6 @@ const TEXT = {
   says: (who, name, p, t) => `${who} says ${name} (${p.toFixed(2)})${t === undefined ? "" : `, ${when(t)}`}.`,
   network: "The table", impossible: kind => `${kind}: no linear rule through the centre gives these labels.`,
   overflow: "With these couplings the numbers overflow.", same: "undecided",
-  shared: "The address of this page now holds this state.", copied: "The address of this state is copied.",
   sectorsCaption: "Click or tap to ask for one more label. Colour: what Bayes can know so far.",
   headCaption: "One head: where each point goes in one step.", headLabels: "Labels: where each goes.",
 };
