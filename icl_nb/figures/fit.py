@@ -251,7 +251,7 @@ def _broken(text: Text, room: float, *, upright: bool = False) -> bool:
     before, side, lines = text.get_text(), "height" if upright else "width", []
     if not before or getattr(text.get_window_extent(), side) <= room:
         return False
-    for word in re.findall(r"(?:\$[^$]*\$|\S)+", text.get_text()):
+    for word in re.findall(r"(?:\$[^$]*\$|\S)+(?: \S{1,2}(?!\S))?", text.get_text()):  # no letter alone on a line
         text.set_text(f"{lines[-1]} {word}" if lines else word)
         if lines and getattr(text.get_window_extent(), side) <= room:
             lines[-1] = text.get_text()

@@ -209,7 +209,12 @@ def induction(
 
 
 def counting(
-    chains: Mapping[str, Mapping[str, Any]], *, window: int = 3, sharpness: float = 5.8, concentration: float = 0.1, alt: str
+    chains: Mapping[str, Mapping[str, Any]],
+    *,
+    window: int = 3,
+    sharpness: float = 5.8,
+    concentration: float = 0.1,
+    alt: str,
 ) -> Live:
     r"""One sequence, and the reader's guess at its parents (chapter 12): what to count, and which lags pay.
 
@@ -254,7 +259,9 @@ def counting(
     for t, token in enumerate(first["tokens"]):
         marks.append(f'<path d="M{t * width:.1f},60h{width - 1:.1f}v18h-{width - 1:.1f}z" fill="{CLASSES[token]}"/>')
         if 1 <= t < length - 1 and first["tokens"][t - 1] == first["tokens"][-2]:
-            marks.append(f'<path d="M{t * width:.1f},20h{width - 1:.1f}v38h-{width - 1:.1f}z" fill="{CLASSES[token]}"/>')
+            marks.append(
+                f'<path d="M{t * width:.1f},20h{width - 1:.1f}v38h-{width - 1:.1f}z" fill="{CLASSES[token]}"/>'
+            )
     given = {"chains": kept, "sets": sets, "states": 3}
     about = f"{length} tokens, chains: {', '.join(kept)}"
     return Live("counting", state, given, _svg("".join(marks), alt, 600, 90), about)

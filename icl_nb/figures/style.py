@@ -98,7 +98,7 @@ def use_style() -> None:
             "grid.color": "#E6E6E6",
             "grid.linewidth": 0.8,
             "legend.frameon": False,
-            "axes.formatter.min_exponent": 3,
+            "axes.formatter.min_exponent": 4,
             "font.size": 10,
             "xtick.labelsize": 9,
             "ytick.labelsize": 9,

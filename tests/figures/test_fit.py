@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from icl_nb.figures import fit, points, regions, use_style
+from icl_nb.figures import CLASSES, fit, label_lines, letter, points, regions, use_style
 
 NUMBERS = np.random.default_rng(0).normal(size=(60, 2))
 
@@ -229,12 +229,83 @@ def test_a_map_of_classes_lets_the_ground_through():
     regions(ax, np.array([[[1.0, 0.0], [0.5, 0.5]]]), 1)
     colours = ax.images[0].get_array()
     np.testing.assert_allclose(colours[0, :, 3], [0.45, 0.225])
-    np.testing.assert_allclose(
-        colours[0, 0, :3], mpl.colors.to_rgb(mpl.rcParams["axes.prop_cycle"].by_key()["color"][0])
-    )
+    np.testing.assert_allclose(colours[0, 0, :3], mpl.colors.to_rgb(CLASSES[0]))
 
 
 @pytest.mark.parametrize("width", [0, -1.0, float("nan")])
 def test_a_width_is_positive(width):
     with pytest.raises(ValueError, match="must be positive"):
         fit.fitted(plt.figure(), width)
+
+
+# Names at the ends of lines, letters of panels, whole numbers
+
+
+def ends(*heights, width=7.0, names=None, **options):
+    """A figure whose lines end at these heights, and the words beside its panel after it is laid out."""
+    fig, ax = plt.subplots(figsize=(width, 3), layout="constrained")
+    for number, height in enumerate(heights):
+        ax.plot([0, 1], [0, height], label=(names or "abcdefgh")[number])
+    ax.set(xlim=(0, 1), ylim=(0, 1), **options)
+    label_lines(ax)
+    done = fit.fitted(fig, width)
+    return done, {text.get_text(): text for text in done.axes[0].texts}
+
+
+def test_names_stand_where_lines_end_in_their_order():
+    done, words = ends(0.9, 0.1, 0.5)
+    ax = done.axes[0]
+    assert ax.get_legend() is None and set(words) == {"a", "b", "c"}
+    for name, height in (("a", 0.9), ("b", 0.1), ("c", 0.5)):
+        box = words[name].get_window_extent()
+        assert (box.y0 + box.y1) / 2 == pytest.approx(ax.transData.transform((1, height))[1], abs=2)
+        assert ax.bbox.x1 < box.x0 < box.x1 <= done.bbox.x1
+
+
+def test_names_that_would_meet_give_way():
+    done, words = ends(0.50, 0.51, 0.52, 0.9)
+    boxes = sorted((word.get_window_extent() for word in words.values()), key=lambda box: box.y0)
+    assert all(upper.y0 >= lower.y1 - 1 for lower, upper in pairwise(boxes))
+    order = sorted(words, key=lambda name: words[name].get_window_extent().y0)
+    assert order == ["a", "b", "c", "d"]
+
+
+def test_names_without_room_become_a_legend():
+    done, words = ends(*[0.5 + 0.001 * k for k in range(8)])
+    assert not words
+    assert [text.get_text() for text in done.axes[0].get_legend().get_texts()] == list("abcdefgh")
+
+
+def test_a_level_and_a_line_without_a_name():
+    fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
+    ax.plot([0, 1], [0, 1])
+    ax.axhline(0.4, label="a level that has a name of many words, too many for one line")
+    label_lines(ax)
+    done = fit.fitted(fig, 7)
+    (word,) = done.axes[0].texts
+    assert "\n" in word.get_text() and word.get_window_extent().width < 0.37 * done.bbox.width
+    assert not fig.axes[0].texts  # the figure itself stays as it is
+
+
+def test_no_letter_is_left_alone_on_a_line():
+    fig, ax = plt.subplots(figsize=(3, 2), layout="constrained")
+    ax.set_title("the attended mean of the points at a limit $a$")
+    title = fit.fitted(fig, 2.0).axes[0]._left_title.get_text()
+    assert "\n" in title and min(len(line) for line in title.split("\n")) > 3
+
+
+@pytest.mark.parametrize(("places", "whole"), [(range(9), True), (np.linspace(0, 8, 33), False), ([0, 1], False)])
+def test_layers_have_no_half_ticks(places, whole):
+    fig, ax = plt.subplots(figsize=(3.5, 2), layout="constrained")
+    ax.plot(places, np.cos(places))
+    ax.axvline(2.5)
+    ax.set_xlim(0, 2.4)
+    ticks = fit.fitted(fig, 3.5).axes[0].get_xticks()
+    assert (ticks == np.round(ticks)).all() == whole
+
+
+def test_letters_stay_with_their_panels():
+    fig = two_panels()
+    letter(fig)
+    for width, fold in ((fit.WIDE, False), (fit.NARROW, True)):
+        assert [ax.get_title(loc="left") for ax in fit.fitted(fig, width, fold=fold).axes] == ["(a) left", "(b) right"]
