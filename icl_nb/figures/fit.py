@@ -335,7 +335,7 @@ def _write_names(ax: Any) -> None:
         name.set_position((5, (middle - wish) * 72 / fig.dpi))
 
 
-def _end(name: Annotation) -> np.ndarray:
+def _end(name: Any) -> np.ndarray:
     unit = name.xycoords
     return (name.axes.transData if unit == "data" else unit).transform(name.xy)
 
@@ -365,8 +365,9 @@ def _spread(wished: np.ndarray, needed: np.ndarray) -> np.ndarray:
 
 def _written(colour: Any) -> str:
     """A colour of a line as one of type: pale ones darker, for black on white is what is drawn."""
-    colour = np.array(to_rgb(colour))
-    return to_hex(colour * min(1.0, 0.62 / max(colour @ (0.2126, 0.7152, 0.0722), 1e-9)))
+    red, green, blue = to_rgb(colour)
+    share = min(1.0, 0.62 / max(0.2126 * red + 0.7152 * green + 0.0722 * blue, 1e-9))
+    return to_hex((share * red, share * green, share * blue))
 
 
 def _collide(labels: list[Text], gap: float) -> bool:

@@ -15,6 +15,7 @@ from icl_nb.figures.style import (
     PURPLE,
     SKY,
     VERMILION,
+    label_lines,
     points,
 )
 
@@ -234,7 +235,7 @@ def taken_apart(axes, ablated: dict, yardsticks: dict, late: dict, *, large: str
         right.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=3, **style)
     right.axhline(chance, color=COLOURS["prior"], linestyle="--", linewidth=1)
     right.set(xlabel="layers kept", ylabel="accuracy", ylim=(0, 1))
-    right.legend()
+    label_lines(right)
 
 
 def attention_lines(ax: Axes, tokens, gaze) -> None:

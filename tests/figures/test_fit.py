@@ -263,7 +263,7 @@ def test_names_stand_where_lines_end_in_their_order():
 
 
 def test_names_that_would_meet_give_way():
-    done, words = ends(0.50, 0.51, 0.52, 0.9)
+    _, words = ends(0.50, 0.51, 0.52, 0.9)
     boxes = sorted((word.get_window_extent() for word in words.values()), key=lambda box: box.y0)
     assert all(upper.y0 >= lower.y1 - 1 for lower, upper in pairwise(boxes))
     order = sorted(words, key=lambda name: words[name].get_window_extent().y0)
