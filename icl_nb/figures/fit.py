@@ -308,12 +308,14 @@ def _write_names(ax: Any) -> None:
     names: list[Annotation] = []
     fig.draw_without_rendering()
     for line in lines:
-        x, y = (np.asarray(part, float) for part in line.get_data())
-        last = np.flatnonzero(np.isfinite(x) & np.isfinite(y))[-1]
-        end, unit = (x[last], y[last]), "data"
-        level = line.get_transform() == ax.get_yaxis_transform()  # drawn over all of the width
+        (x, y), level = _last(line), line.get_transform() == ax.get_yaxis_transform()  # drawn over all of the width
+        kin = [other for other in ax.lines if other.get_label().startswith("_") and _looks(other) == _looks(line)]
+        if not level and kin:  # several lines of one name: it stands in their middle
+            heights = [ax.transData.transform(_last(other))[1] for other in (line, *kin)]
+            y = ax.transData.inverted().transform((0, np.mean(heights)))[1]
+        end, unit = (x, y), "data"
         if level or ax.transData.transform(end)[0] > ax.bbox.x0 + 0.9 * ax.bbox.width:
-            end, unit = (1.0, y[last]), ax.get_yaxis_transform()
+            end, unit = (1.0, y), ax.get_yaxis_transform()
         style = {"va": "center", "ha": "left", "fontsize": LEAST, "color": _written(line.get_color())}
         names.append(ax.annotate(line.get_label(), end, (5, 0), unit, "offset points", annotation_clip=False, **style))
     cell = ax.get_subplotspec()
@@ -333,6 +335,16 @@ def _write_names(ax: Any) -> None:
         return
     for name, middle, wish in zip(names, middles, wished, strict=True):
         name.set_position((5, (middle - wish) * 72 / fig.dpi))
+
+
+def _last(line: Any) -> tuple[float, float]:
+    x, y = (np.asarray(part, float) for part in line.get_data())
+    place = np.flatnonzero(np.isfinite(x) & np.isfinite(y))[-1]
+    return x[place], y[place]
+
+
+def _looks(line: Any) -> tuple:
+    return to_hex(line.get_color()), line.get_linestyle(), line.get_transform()
 
 
 def _end(name: Any) -> np.ndarray:
@@ -366,7 +378,7 @@ def _spread(wished: np.ndarray, needed: np.ndarray) -> np.ndarray:
 def _written(colour: Any) -> str:
     """A colour of a line as one of type: pale ones darker, for black on white is what is drawn."""
     red, green, blue = to_rgb(colour)
-    share = min(1.0, 0.62 / max(0.2126 * red + 0.7152 * green + 0.0722 * blue, 1e-9))
+    share = min(1.0, 0.45 / max(0.2126 * red + 0.7152 * green + 0.0722 * blue, 1e-9))
     return to_hex((share * red, share * green, share * blue))
 
 

@@ -287,6 +287,18 @@ def test_a_level_and_a_line_without_a_name():
     assert not fig.axes[0].texts  # the figure itself stays as it is
 
 
+def test_a_name_of_several_lines_stands_in_their_middle():
+    fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
+    for seed, height in enumerate((0.1, 0.3, 0.8)):
+        ax.plot([0, 1], [0, height], color="#D55E00", label=None if seed else "seeds")
+    ax.plot([0, 1], [0, 0.9], "o", color="#D55E00")  # points are not lines
+    label_lines(ax)
+    done = fit.fitted(fig, 7)
+    (word,), ax = done.axes[0].texts, done.axes[0]
+    box = word.get_window_extent()
+    assert (box.y0 + box.y1) / 2 == pytest.approx(ax.transData.transform((1, 0.4))[1], abs=2)
+
+
 def test_no_letter_is_left_alone_on_a_line():
     fig, ax = plt.subplots(figsize=(3, 2), layout="constrained")
     ax.set_title("the attended mean of the points at a limit $a$")
