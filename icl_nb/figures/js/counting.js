@@ -10,7 +10,7 @@ const TEXT = {
   setsCaption: "Mean loss of Bayes with each set of lags over the places of this one sequence, in nats. Star: the best of at most D lags. Framed: yours. Dashed: with the kernel known.",
   states: ["blue", "orange", "green"],
   said: (n, p, states) => `${n === 1 ? "1 place has" : `${n} places have`} this history. Bayes: ${p.map((v, e) => `${states[e]} ${v.toFixed(2)}`).join(", ")}. `,
-  paid: (mine, best, set, known) => `Over the sequence your lags pay ${mine.toFixed(2)} nats; best of at most D: ${set}, ${best.toFixed(2)}; with the kernel ${known.toFixed(2)}.`,
+  paid: (mine, best, set, known) => `Over the sequence your lags pay ${mine.toFixed(2)} nats; the best set of at most D, (${set}), ${best.toFixed(2)}; with the kernel known it is ${known.toFixed(2)}.`,
 };
 
 const makeCore = () => {
