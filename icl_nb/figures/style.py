@@ -31,7 +31,7 @@ VIOLET, OLIVE, BROWN = "#7B62C3", "#A3AD2E", "#8F6B3E"  # as good in print, for 
 
 
 # Classes, and the states of tokens. The first three are for them alone: no model, method or layer is blue, orange or
-# green (`tests/figures/test_colours.py`).
+# green (`tests/figures/test_style.py`).
 CLASSES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, GREY)
 
 
