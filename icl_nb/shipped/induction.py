@@ -98,5 +98,10 @@ RECIPES: dict[str, Recipe] = {
         for name, (task, degree) in _TASKS.items()
         for how, stages in (("joint", JOINT), ("staged", STAGED))
     },
-    "full-0": Recipe("full", training={"steps": 5000}),
+    **{
+        f"full-{seed}": Recipe(
+            "full", model={"seed": seed} if seed else {}, training={"steps": 5000} | ({"seed": seed} if seed else {})
+        )
+        for seed in range(3)
+    },
 }

@@ -246,8 +246,9 @@ _FRONTIER = (
     {f"copies{m}-{seed}": _memory(m, 6, 2, 4000, seed) for m in (1, 2, 3) for seed in range(3)}
     | {f"copies{m}-deep-{seed}": _memory(m, 12, 2, 5000, seed) for m in (1, 2, 3) for seed in range(3)}
     | {"deep": _memory(1, 24, 2, 8000, rate=7e-3), "memory": _memory(3, 12, 3, 8000)}
-    # As many numbers as two copies have, spent on heads.
-    | {"heads8": _memory(1, 6, 8, 4000)}
+    # As many numbers as two copies have at the same depth, spent on heads.
+    | {f"heads8-{seed}": _memory(1, 6, 8, 4000, seed) for seed in range(3)}
+    | {"heads8-deep": _memory(1, 12, 8, 5000)}
 )
 
 
@@ -266,13 +267,14 @@ _ORDINARY = {
     )
 } | {
     # Recursions that go on from "recursion" and "memory" and follow the answers of an ordinary transformer.
-    name: Recipe(
+    f"{name}{suffix}": Recipe(
         "equivariant",
         {"depth": 12, "heads": 3, "scalars": 4} | copies,
         {"steps": 1000, "learning_rate": 5e-3, "seed": 0},
         start=start,
-        teacher="ordinary-0",
+        teacher=teacher,
     )
+    for suffix, teacher in (("", "ordinary-0"), ("-again", "ordinary-1"))
     for name, start, copies in (("follower", "recursion", {}), ("follower-memory", "memory", {"copies": 3}))
 }
 

@@ -528,7 +528,7 @@ def test_a_stored_evaluation_is_reproduced(name):
 
 def test_only_checkpoints_lie_among_the_shipped():
     assert {path.suffix for path in SHIPPED.iterdir()} == {".safetensors"}
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 5e6
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 5.5e6
 
 
 # Retraining

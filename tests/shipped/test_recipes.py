@@ -1,10 +1,13 @@
 """A recipe does what it says; that children are made after their parents, and from them, is tested with the files."""
 
+from dataclasses import replace
+
 import pytest
 
 from icl_nb.evaluation.scores import evaluate
 from icl_nb.interpret.lens import Lens, follow
 from icl_nb.models.attention import EquivariantTransformer
+from icl_nb.models.files import load
 from icl_nb.models.ordinary import OrdinaryTransformer
 from icl_nb.shipped import recipes
 from icl_nb.tasks.linear import LinearTask
@@ -24,3 +27,25 @@ def test_a_follower_learns_from_its_teacher_and_not_from_the_labels(monkeypatch)
         losses.append(sum(history.loss) / 50)
         assert about["curve"]["loss"] == [pytest.approx(losses[-1], abs=2e-5)]
     assert abs(losses[0] - losses[1]) > 1e-3
+
+
+def test_heads_are_held_against_copies_of_as_many_numbers():
+    """Beside each model of several heads one of several copies, as deep, trained as long, and hardly larger."""
+    rivals = {f"heads8-{seed}": f"copies2-{seed}" for seed in range(3)} | {"heads8-deep": "copies2-deep-0"}
+    for pair in rivals.items():
+        ours, theirs = (recipes.RECIPES[name] for name in pair)
+        sizes = [sum(part.numel() for part in load(name).parameters()) for name in pair]
+        assert 0 <= sizes[1] - sizes[0] <= 1 < sizes[0]
+        for part, name in (("model", "depth"), ("model", "seed"), ("training", "steps")):
+            assert getattr(ours, part)[name] == getattr(theirs, part)[name]
+        assert (ours.task, ours.model.get("copies", 1)) == (theirs.task, 1) and theirs.model["copies"] == 2
+
+
+def test_each_network_has_its_followers():
+    """Same starts and trainings, another teacher, and other weights in the end."""
+    for name in ("follower", "follower-memory"):
+        first, again = recipes.RECIPES[name], recipes.RECIPES[f"{name}-again"]
+        assert (first.teacher, again.teacher) == ("ordinary-0", "ordinary-1")
+        assert replace(again, teacher=first.teacher) == first
+        start, *both = (load(which).v for which in (first.start, name, f"{name}-again"))
+        assert min((both[0] - both[1]).abs().max(), (both[1] - start).abs().max()) > 1e-2
