@@ -424,16 +424,18 @@ def chain_of(
     }
 
 
-def closer_of(name: str, *, points: dict[int, int] | None = None, seed: int = 75) -> dict:
+def closer_of(
+    name: str, *, points: dict[int, int] | None = None, populations: tuple[int, ...] = (1024, 2048), seed: int = 75
+) -> dict:
     """The error of a table, times the root of n, in more contexts and longer ones, beside C from larger populations.
 
     Example:
-        >>> row = closer_of("four-0", points={40: 2, 80: 2})
+        >>> row = closer_of("four-0", points={40: 2, 80: 2}, populations=(64,))
         >>> sorted(row["C"]), sorted(row["error"])
-        (['1024', '2048'], ['40', '80'])
+        (['64'], ['40', '80'])
     """
     recursion = Recursion.from_model(load(name))
-    found = {str(p): round(stall_constant(recursion, points=p, seed=2), 4) for p in (1024, 2048)}
+    found = {str(p): round(stall_constant(recursion, points=p, seed=2), 4) for p in populations}
     row = errors_of(name, points=CLOSER if points is None else points, seed=seed)
     return {"C": found, "error": row["error"], "standard_error": row["standard_error"], "slope": row["slope"]}
 
