@@ -256,3 +256,14 @@ def test_what_cannot_be_imitated():
         imitate_mlp(model, batch, batch, lambda tasks, _: tasks.x[:, 1:])
     with pytest.raises(ValueError, match="too few"):
         imitate_mlp(model, batch[:1], batch, lambda _, z: z)
+
+
+def test_a_student_is_scored_on_tasks_that_its_read_outs_were_not_fitted_to():
+    student, batch = EquivariantTransformer(depth=2, scalars=4, copies=2), LinearTask().sample(20, n_queries=3)
+    truth = torch.randn(3, 20, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    other = truth.clone()
+    other[:, 10:, :, 0] += 5
+    path = student_path(student, truth, batch)
+    assert torch.equal(path, student_path(student, other, batch))
+    other[:, :10, :, 0] += 5
+    assert not torch.equal(path, student_path(student, other, batch))

@@ -12,7 +12,16 @@ from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch.nn.functional import cross_entropy
 
-from icl_nb.interpret.rivals import RIVALS, UNSEEN, State, explain, r_squared, two_mean_shifts, walk
+from icl_nb.interpret.rivals import (
+    RIVALS,
+    UNSEEN,
+    State,
+    explain,
+    kernel_smoothing,
+    r_squared,
+    two_mean_shifts,
+    walk,
+)
 from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.recursion import Recursion
 from icl_nb.tasks.linear import LinearTask
@@ -259,6 +268,21 @@ def test_a_rival_wins_where_it_is_the_truth(name):
     assert (ours.label > 0.999).all()
     assert (theirs.label[1:] < 0.98).all()
     assert r_squared(u[-1, 30:, 20:], ours.end[30:]) > 0.999
+
+
+def test_alone_a_rival_mends_what_it_missed_before():
+    """A layer that moves the query by more than the rival knows, and one that takes the rest back."""
+    batch, rng = LinearTask(20, 3, 3).sample(60, seed=3, n_queries=4, dtype=torch.float64), np.random.default_rng(0)
+    x, y = batch.x.numpy(), np.eye(3)[batch.context_y]
+    u = np.concatenate([y - 1 / 3, np.zeros((60, 4, 3))], 1)
+    known = kernel_smoothing(State(x, u, x, y, slice(-4, None), ()), (1.0,)).label
+    path = np.stack([u, u, u])
+    path[1, :, -4:] = known + known.std() * rng.normal(size=known.shape)
+    path[2, :, -4:] = 2 * known
+    points = np.stack([x] * 3)
+    on_path, alone = (walk(RIVALS["kernel smoothing"], points, path, y, 30, on_path=way) for way in (True, False))
+    assert on_path.label[1] < 0.8 and alone.label[1] > 0.98
+    assert r_squared(path[2, 30:, -4:], alone.end[30:]) > 0.98
 
 
 def test_motion_weighs_the_layers(explained):
