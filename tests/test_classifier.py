@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from icl_nb import classifier as module
 from icl_nb.classifier import DEFAULT, PARTNER, SHORT, FallbackWarning, RecursionClassifier
 from icl_nb.recursion import SCALARS, Recursion
 from icl_nb.tasks.linear import LinearTask, feature_scale
@@ -244,6 +245,25 @@ def test_the_temperature_mends_a_wrong_scale():
 
     assert abs(np.log(louder.temperature_ / base.temperature_ / 8)) < 0.5
     assert loss(louder) < loss(louder.set_params(calibrate=0).fit(X, y))
+
+
+@pytest.mark.parametrize("mix", [True, False])
+def test_temperature_and_weight_are_the_best_of_what_they_are_said_to_be_the_best_of(mix):
+    """By a grid, of log-likelihood and priors written out; few answers, so that the priors have a say."""
+    rng = np.random.default_rng(0)
+    logits, answers = 3 * rng.normal(size=(12, 3)), rng.integers(0, 3, 12)
+    log_f = np.log(rng.dirichlet(np.ones(3)))[answers]
+
+    def value(log_temperature, w):
+        p = np.exp(log_softmax(logits * np.exp(-log_temperature), axis=1)[np.arange(12), answers])
+        fit = np.log(w * p + (1 - w) * np.exp(log_f)).sum() - log_temperature**2 / 2
+        return fit + 4 * np.log(w) + np.log1p(-w) if mix else fit
+
+    temperature, weight, best = module._choose(logits, answers, log_f, mix)
+    assert best == pytest.approx(value(np.log(temperature), weight), abs=1e-6)
+    weights = np.linspace(0.01, 0.99, 99) if mix else [1.0]
+    grid = max(value(t, w) for t in np.linspace(*module.LOG_TEMPERATURES, 300) for w in weights)
+    assert grid - 1e-6 <= best <= grid + 0.01
 
 
 def test_depth():
