@@ -73,6 +73,19 @@ def test_a_step_is_gradient_descent():
         assert torch.allclose(ours, theirs - rate * theirs.grad, rtol=0, atol=1e-12)
 
 
+def test_batches_come_in_turn_and_over_again():
+    task, stage = MarkovTask(length=20), Stage(("classifier",), 4, 0.5)
+    model, reference = InductionTransformer().double(), InductionTransformer().double()
+    train_induction(model, task, (stage,), seed=4, **QUICK | {"n_sequences": 300, "batch_size": 100})
+    chains = task.sample(300, seed=torch.Generator().manual_seed(4))
+    for start in (0, 100, 200, 0):
+        part = chains[start : start + 100]
+        (slope,) = torch.autograd.grad(negative_log(reference(part.tokens), part.answer), reference.a)
+        with torch.no_grad():
+            reference.a -= 0.5 * slope
+    assert model.a.item() == pytest.approx(reference.a.item(), abs=1e-12)
+
+
 def test_a_step_of_the_second_softmax_is_gradient_descent_on_it():
     model, reference = InductionTransformer().double(), InductionTransformer().double()
     task, sizes = MarkovTask(length=20), QUICK | {"batch_size": 2000}
