@@ -47,6 +47,8 @@ OPEN = {
     "figures.player.player",
     "figures.style.band",
     "figures.style.flow",
+    "figures.style.label_lines",
+    "figures.style.letter",
     "figures.style.matrix",
     "figures.style.points",
     "figures.style.regions",

@@ -109,7 +109,21 @@ def mean_shift(state: State, theta: Sequence[float]) -> Move:
 def two_mean_shifts(state: State, theta: Sequence[float]) -> Move:
     r"""Two heads that do not look at labels, in the best mixture, in place of one that does: :math:`\cos \theta_2\, A u
     + \sin \theta_2\, A' u` with :math:`A, A' = \mathrm{softmax}_j(\theta_h \langle x_*, x_j \rangle), h = 0, 1`. One
-    number more than `coupled` has. Features are left alone."""
+    number more than `coupled` has. Features are left alone.
+
+    Arguments:
+        state: what may be looked at.
+        theta: of features in either head, and the angle between the two.
+
+    Source: own.
+
+    Example:
+        >>> x, y = np.array([[[1.0], [-1.0], [2.0]]]), np.eye(2)[None]  # a point of each class, and a query at 2
+        >>> u = np.array([[[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0]]])
+        >>> state = State(x, u, x, y, slice(-1, None), (np.zeros((1, 1, 2)),) * 2)
+        >>> two_mean_shifts(state, (1.0, 0.0, 0.0)).label.round(3)  # the first head alone
+        array([[[ 0.482, -0.482]]])
+    """
     x, u = state.x[:, : state.n], state.u[:, : state.n]
     scores = state.x[:, state.asked] @ x.mT
     one, other = (softmax(theta[h] * scores, -1) @ u for h in (0, 1))
