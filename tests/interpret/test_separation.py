@@ -1062,6 +1062,10 @@ def test_classes_may_lie_closer_than_they_are_wide():
     attention = np.full((1, len(y), 1, n, n), 1 / n)
     report = sep.layer_report(x, u, attention, y, table(alpha=[0.3], beta=[0.1], gamma=[0.2], delta=[0.4]))
     assert 0 < report.separation.min() < 1
+    for task in range(len(y)):
+        points = x[0, task, :n]
+        within = sep.scatter(points, y[task], 3)[1]
+        assert report.tilt[0, task, 0] == pytest.approx(np.mean([0.3**2 * z @ within @ z for z in points]), rel=1e-12)
 
 
 def test_a_condition_is_of_the_whole_cloud():
