@@ -1073,3 +1073,10 @@ def test_a_condition_is_of_the_whole_cloud():
     n = y.shape[1]
     expected = [np.median([np.linalg.cond(np.cov(task[:n].T)) for task in level]) for level in x]
     assert_allclose(sep.through_depth(x, u, y, answers, 3).condition, expected, rtol=1e-9)
+
+
+def test_a_class_without_points_has_the_mean_of_all():
+    x, y = [[[1.0, 5.0], [3.0, 5.0]], [[10.0, 0.0], [0.0, 0.0]]], [[0, 0], [0, 2]]
+    means, shares = sep.class_means(x, y, 3)
+    assert means.tolist() == [[[2, 5], [2, 5], [2, 5]], [[10, 0], [5, 0], [0, 0]]]
+    assert shares.tolist() == [[1, 0, 0], [0.5, 0, 0.5]]
