@@ -222,7 +222,7 @@ def train_unseen(heads: int, seed: int, *, steps: int = 4000) -> Recursion:
     model = EquivariantTransformer(depth=8, heads=heads, scalars=4, seed=seed).float()
 
     @torch.no_grad()
-    def look_away(step: int, model: EquivariantTransformer) -> None:
+    def look_away(step: int, trained: torch.nn.Module) -> None:
         model.m[..., 1] = 0
 
     train(model, LinearTask(), steps=steps, learning_rate=1e-2, seed=seed, on_step=look_away, progress=False)

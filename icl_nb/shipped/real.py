@@ -276,8 +276,8 @@ def benchmark_linear(n: int, d: int, K: int, noise: float, tasks: int, *, seed: 
 class _Kept(RecursionClassifier):
     """Keeps the logits of its folds."""
 
-    def _on_folds(self, *given):
-        self.folds_ = super()._on_folds(*given)
+    def _on_folds(self, voice, X, y, folds):
+        self.folds_ = super()._on_folds(voice, X, y, folds)
         return self.folds_
 
 
