@@ -70,7 +70,7 @@ BOOK = Path(__file__).parents[2] / "book"
 OWN = [colour.lower() for colour in style.CLASSES[:3]]
 # What a cell that draws classes, or states of tokens, calls; and what it would call to draw something else like them.
 DRAWS_CLASSES = re.compile(r"\b(CLASSES\[|points\(|regions\(|flow\(|clouds\(|part_one\.drift\()")
-LATER: tuple[str, ...] = ("04", "05", "07", "08", "09", "10", "11", "14")
+LATER: tuple[str, ...] = ()
 
 
 def strays(notebook: dict) -> list[str]:
