@@ -507,7 +507,7 @@ def _folds(X, y, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
         members = order[y[order] == k]
         fold[members] = np.arange(len(members)) % count
     folds, known = [], 0
-    for k in range(count):
+    for k in range(fold.max() + 1):  # a class has no more members than that, however many folds are asked for
         if len(X) >= LONG and known >= ENOUGH:
             break
         rest = fold != k

@@ -145,12 +145,23 @@ class Recursion:
         return u
 
     def trajectory(self, x, y) -> Trajectory:
-        """The same, with all that moves on the way; arguments as in a call."""
+        """The same, with all that moves on the way; arguments as in a call.
+
+        Raises:
+            ValueError: as a call, or a point or label that does not stay finite.
+        """
         x, u, n = self.embed(x, y)
         xs, us, attentions = [x], [u], []
-        for layer in self.at_length(n).table:
-            x, u, A = self.step(layer, x, u, n)
-            xs.append(x), us.append(u), attentions.append(A)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is seen at the end
+            for layer in self.at_length(n).table:
+                x, u, A = self.step(layer, x, u, n)
+                xs.append(x)
+                us.append(u)
+                attentions.append(A)
+        if not all(np.isfinite(part).all() for part in (x, u)):
+            raise ValueError(
+                f"points or labels are not finite: features reach {np.abs(xs[0]).max():.1e}, or scalars are too large"
+            )
         return Trajectory(np.stack(xs), np.stack(us), np.stack(attentions))
 
     def embed(self, x, y) -> tuple[np.ndarray, np.ndarray, int]:

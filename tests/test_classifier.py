@@ -412,6 +412,12 @@ def test_rare_values_do_not_break_it():
     assert np.abs(model.prepare(X)).max() < 20
 
 
+def test_more_folds_than_members_are_as_many_as_there_are_members():
+    X, y = np.random.default_rng(0).normal(size=(12, 2)), np.arange(12) % 2
+    folds = module._folds(X, y, 10**9)
+    assert len(folds) == 6 and np.array_equal(folds, module._folds(X, y, 6))
+
+
 def test_large_tables_are_thinned_and_larger_ones_refused():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(500, 3))

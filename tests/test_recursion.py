@@ -340,6 +340,8 @@ def test_what_is_too_large_is_an_error_and_no_nan(size, scalar):
     x = size * np.random.default_rng(0).normal(size=(2, 6, 3)).clip(-1, 1)
     with pytest.raises(ValueError, match="the logits are not finite: features reach"):
         recursion(x, [[0, 1, 2, 0, 1]] * 2)
+    with pytest.raises(ValueError, match="are not finite: features reach"):
+        recursion.trajectory(x, [[0, 1, 2, 0, 1]] * 2)
 
 
 def test_what_is_just_not_too_large_is_answered():

@@ -46,7 +46,7 @@ def logistic_predict(batch: Batch, C: float = 10.0) -> Tensor:
         class probabilities of the queries, `(B, q, K)`.
 
     Raises:
-        ValueError: C not positive.
+        ValueError: C not positive, or features so large that no number is left of the penalty.
 
     Example:
         >>> from icl_nb import LinearTask
@@ -74,7 +74,12 @@ def logistic_predict(batch: Batch, C: float = 10.0) -> Tensor:
     for _ in range(NEWTON_STEPS):
         p = (x @ w.mT + absent).softmax(-1) * y.sum(-1, keepdim=True)  # 0 for unlabelled points
         gradient = (p - y).mT @ x + penalty * w  # (B, K, d)
-        step = torch.linalg.solve(_hessian(x, p, penalty), gradient.flatten(1)).view_as(w)
+        try:
+            step = torch.linalg.solve(_hessian(x, p, penalty), gradient.flatten(1)).view_as(w)
+        except torch.linalg.LinAlgError:
+            raise ValueError(
+                f"features reach {x_max.max():.1e}, beside which the penalty of C={C} is nothing; rescale them"
+            ) from None
         slope = (gradient * step).sum((1, 2))
         if (slope <= 1e-13 * current).all():
             break

@@ -314,6 +314,12 @@ def test_logistic_regression_finds_its_minimum_where_full_steps_of_newton_do_not
     assert not (slope(strays) < 1e-8).all()
 
 
+def test_logistic_regression_says_where_no_penalty_is_left():
+    batch = shifts.heavy_tails(LinearTask(10, 1, 2).sample(30, **WIDE), 0.2)
+    with pytest.raises(ValueError, match="features reach"):
+        baselines.logistic_predict(batch, 1.0)
+
+
 def test_the_best_penalty_is_the_best():
     batch = draw(n_tasks=50, n_queries=20, noise=0.3)
     C, probs = baselines.best_logistic(batch, (0.1, 100.0))
