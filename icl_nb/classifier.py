@@ -47,7 +47,9 @@ LONG, ENOUGH = 500, 200  # in a context that long, so many answers of the folds 
 
 
 Path = namedtuple("Path", ["x", "u"])
+Path.__doc__ = "Points and labels before and after each layer; of `RecursionClassifier.trajectory_`."
 Voice = namedtuple("Voice", ["name", "recursion", "preparation"])
+Voice.__doc__ = "A table that answers, with its name and how it prepares the points."
 
 
 class FallbackWarning(UserWarning):

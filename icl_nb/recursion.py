@@ -349,8 +349,17 @@ def memory_step(layer, x, u, n, rows=slice(None)):
         x_i^a &\leftarrow x_i^a + \sum_b \gamma_{ab} \sum_j A_{ij} x_j^b, \qquad
         u_i^a \leftarrow u_i^a + \sum_b \delta_{ab} \sum_j A_{ij} u_j^b
 
+    Arguments:
+        layer: the scalars of each head, `(H, m, m)` each.
+        x: points, the context first, `(B, N, m, d)`.
+        u: their labels, `(B, N, m, K)`.
+        n: context points.
+        rows: which points are wanted; all of them by default.
+
     Returns:
         x, u, and the attention A, `(B, H, N, n)`.
+
+    Source: own.
 
     Example:
         >>> table = Recursion({"alpha": [[[[0]]]], "beta": 0, "gamma": -1, "delta": 0}).table

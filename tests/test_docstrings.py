@@ -32,39 +32,7 @@ def public() -> dict[str, object]:
 
 
 # Still to be described; who describes one takes it off the list.
-OPEN = {
-    "classifier.Path",
-    "classifier.Voice",
-    "evaluation.baselines.best_logistic",
-    "evaluation.baselines.logistic_predict",
-    "evaluation.oracle.bayes_predict",
-    "evaluation.oracle.sample_w",
-    "evaluation.oracle.split_r_hat",
-    "evaluation.oracle.truncated_normal",
-    "evaluation.scores.log_loss",
-    "evaluation.scores.predict",
-    "evaluation.scores.score",
-    "figures.player.player",
-    "figures.style.band",
-    "figures.style.flow",
-    "figures.style.label_lines",
-    "figures.style.letter",
-    "figures.style.matrix",
-    "figures.style.points",
-    "figures.style.regions",
-    "figures.style.scalar_table",
-    "figures.style.use_style",
-    "interpret.certificate.theorem",
-    "interpret.population.class_space",
-    "interpret.population.growth",
-    "interpret.population.own_class_mass",
-    "interpret.population.population_law",
-    "interpret.population.population_separation",
-    "interpret.population.weighted_step",
-    "interpret.rate.border_slope",
-    "models.attention.attention_layer",
-    "recursion.memory_step",
-}
+OPEN: set[str] = set()
 PUBLIC = public()
 FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isroutine(value)}
 

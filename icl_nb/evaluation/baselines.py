@@ -48,6 +48,8 @@ def logistic_predict(batch: Batch, C: float = 10.0) -> Tensor:
     Raises:
         ValueError: C not positive, or features so large that no number is left of the penalty.
 
+    Source: textbook.
+
     Example:
         >>> from icl_nb import LinearTask
         >>> from icl_nb import baseline_predict
@@ -99,8 +101,14 @@ def best_logistic(batch: Batch, penalties: Sequence[float] = PENALTIES) -> tuple
     It is chosen by the answers themselves, so that its accuracy is a little better than anyone could reach
     who must choose before: a baseline that is treated generously.
 
+    Arguments:
+        batch: the tasks.
+        penalties: each C that is tried, positive.
+
     Raises:
         ValueError: no penalty is given, or one is not positive.
+
+    Source: own.
 
     Example:
         >>> from icl_nb import LinearTask

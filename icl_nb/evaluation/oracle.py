@@ -55,6 +55,16 @@ def bayes_predict(batch: Batch, *, sweeps: int = 400, burn_in: int = 100, chains
     Warns:
         RuntimeWarning: R-hat exceeds 1.1 on more than 2 % of the tasks.
 
+    Arguments:
+        batch: as in `bayes_posterior`.
+        sweeps: as in `bayes_posterior`.
+        burn_in: as in `bayes_posterior`.
+        chains: as in `bayes_posterior`.
+        seed: as in `bayes_posterior`.
+
+    Raises:
+        ValueError: as `bayes_posterior`.
+
     Example:
         >>> from icl_nb.tasks.linear import LinearTask
         >>> batch = LinearTask(n_points=40, n_features=5, n_classes=3).sample(8, seed=0, n_queries=30)
@@ -139,6 +149,13 @@ def split_r_hat(means: Tensor, sweeps: int) -> Tensor:
     Arguments:
         means: share of each class in each segment of each chain, `(chains, segments, B, q, K)`, segments even.
         sweeps: length of a chain.
+
+    Source: Gelman et al., Bayesian Data Analysis (3rd ed.), 11.4; the sum over classes is own.
+
+    Example:
+        >>> means = torch.full((2, 4, 1, 1, 2), 0.5, dtype=torch.float64)
+        >>> split_r_hat(means, 100)  # chains that agree to the last digit
+        tensor([1.], dtype=torch.float64)
     """
     length = sweeps / 2
     halves = means.unflatten(1, (2, -1)).mean(2).flatten(0, 1)
@@ -204,6 +221,14 @@ def sample_w(
 
     Raises:
         InseparableError: with the number of a run whose constraints no W meets, if noise is 0.
+
+    Source: own; Gibbs sampling of truncated normals is that of Geweke (1991).
+
+    Example:
+        >>> x, y = torch.tensor([[1.0, -1.0]], dtype=torch.float64)[..., None], torch.tensor([[0], [1]])
+        >>> w = next(sample_w(x, y, 2, 0.0, 1, torch.Generator().manual_seed(0)))
+        >>> w.shape, bool(w[0, 0, 0] > w[1, 0, 0])  # the first class lies on the right
+        (torch.Size([2, 1, 1]), True)
     """
     x, own, binding = _constraints(x, y, n_classes)
     w = torch.randn(n_classes, len(x), x.shape[-1], dtype=x.dtype, device=x.device, generator=generator)
@@ -301,6 +326,17 @@ def truncated_normal(bounds: Tensor, uniform: Tensor) -> Tensor:
 
     An interval on the right is mirrored: only in its lower tail does Phi keep its digits. Beyond 38 standard
     deviations, where Phi underflows, the draw is the end nearest to 0.
+
+    Arguments:
+        bounds: lower and upper, `(2, *)`, float64.
+        uniform: draws from (0, 1), `(*)`; overwritten.
+
+    Source: textbook.
+
+    Example:
+        >>> bounds = torch.tensor([[0.0], [float("inf")]], dtype=torch.float64)
+        >>> truncated_normal(bounds, torch.tensor([0.5]).double()).abs().round(decimals=4)  # the median of |N(0, 1)|
+        tensor([0.6745], dtype=torch.float64)
     """
     lower, upper = bounds
     half = (lower + upper).gt_(0).sub_(0.5)  # half the sign: 1/2 on the right, to be mirrored

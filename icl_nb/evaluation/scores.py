@@ -69,6 +69,8 @@ def score(logits: Tensor, batch: Batch) -> Report:
     Raises:
         ValueError: the shape does not fit the batch, or a logit is not finite, or there is one task only.
 
+    Source: textbook.
+
     Example:
         >>> batch = LinearTask().sample(1000)
         >>> report = score((batch.query_x @ batch.w.mT).double(), batch)
@@ -194,6 +196,14 @@ def predict(model: Predictor, batch: Batch, *, batch_size: int = 128) -> Tensor:
         model: takes `x (B, n + q, d)` and `y (B, n)`, gives `(B, K)` or `(B, q, K)`.
         batch: the tasks.
         batch_size: tasks a piece, at most; fewer where contexts are long.
+
+    Raises:
+        ValueError: a batch size below 1, a model that reads other sizes, or logits of another shape or not finite.
+
+    Example:
+        >>> from icl_nb import EquivariantTransformer
+        >>> predict(EquivariantTransformer(depth=2), LinearTask().sample(3, n_queries=2)).shape
+        torch.Size([3, 2, 3])
     """
     batch_size = check_count("batch_size", batch_size, 1)
     heads, (_, points, _), n_context = getattr(model, "heads", 1), batch.x.shape, batch.context_y.shape[1]
@@ -352,8 +362,18 @@ def model_hits(model: nn.Module, batch: Batch) -> Tensor:
 def log_loss(probabilities, answers) -> float:
     """Mean of -log p of the right class, `probabilities (q, K)` raised to 0.001 at least as in `yardsticks`.
 
+    Arguments:
+        probabilities: `(q, K)`.
+        answers: right classes as numbers, `(q,)`.
+
     Raises:
         ValueError: a probability that is not finite.
+
+    Source: textbook.
+
+    Example:
+        >>> round(log_loss([[0.5, 0.5], [1.0, 0.0]], [0, 1]), 4)  # the mean of log 2 and log 1000
+        3.8005
     """
     given = np.asarray(probabilities)[np.arange(len(answers)), answers]
     if not np.isfinite(given).all():

@@ -26,6 +26,12 @@ def player(tokens, y, attention, captions: list[str], *, alt: str, name: str = "
 
     Raises:
         ValueError: the shapes do not fit each other, or the name is no plain identifier.
+
+    Example:
+        >>> tokens = np.arange(30).reshape(2, 3, 5)
+        >>> film = player(tokens, [0, 1], [[0.5, 0.5]], ["before", "after"], alt="three points that stay")
+        >>> film.startswith("<"), "three points that stay" in film
+        (True, True)
     """
     tokens, y, attention = np.asarray(tokens, dtype=float), np.asarray(y), np.asarray(attention, dtype=float)
     levels, n = len(tokens), len(y)

@@ -74,7 +74,14 @@ NAMES = {
 
 
 def use_style() -> None:
-    """Set the style for all figures of a notebook, and store them as SVG; call it once, after the imports."""
+    """Set the style for all figures of a notebook, and store them as SVG; call it once, after the imports.
+
+    Example:
+        >>> with plt.rc_context():
+        ...     use_style()
+        ...     plt.rcParams["svg.hashsalt"]
+        'icl-nb'
+    """
     if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
         plt.switch_backend(plt.get_backend())  # which would ask for PNG when the first figure is drawn
         for formatter in shell.display_formatter.formatters.values():
@@ -111,7 +118,21 @@ def use_style() -> None:
 
 
 def band(ax: Axes, x, mean, error, *, width: float = 1.96, **style) -> None:
-    """A line with a band of `width` standard errors about it; `x`, `mean` and `error` are `(N,)`."""
+    """A line with a band of `width` standard errors about it; `x`, `mean` and `error` are `(N,)`.
+
+    Arguments:
+        ax: to draw on.
+        x: `(N,)`.
+        mean: likewise.
+        error: standard errors, likewise.
+        width: of the band, in standard errors on either side.
+        style: of the line.
+
+    Example:
+        >>> _, ax = plt.subplots()
+        >>> band(ax, [0, 1], [1.0, 2.0], [0.1, 0.1])
+        >>> plt.close()
+    """
     x, mean, error = (np.asarray(values, dtype=float) for values in (x, mean, error))
     (line,) = ax.plot(x, mean, **style)
     ax.fill_between(x, mean - width * error, mean + width * error, color=line.get_color(), alpha=0.18, linewidth=0)
@@ -122,6 +143,15 @@ def label_lines(ax: Axes) -> None:
 
     The names are written when the figure is laid out (`icl_nb.figures.fit`), for a page and for a phone, and lie below
     each other where lines end close together. Where there is no room for that, there is a legend after all.
+
+    Arguments:
+        ax: whose lines.
+
+    Example:
+        >>> _, ax = plt.subplots()
+        >>> _ = ax.plot([0, 1], label="model")
+        >>> label_lines(ax)
+        >>> plt.close()
     """
     fit.names_at_ends(ax)
 
@@ -136,13 +166,29 @@ def letter(fig: Figure) -> None:
     >>> letter(fig)
     >>> [ax.get_title(loc="left") for ax in axes]
     ['(a)', '(b) after']
+
+    Arguments:
+        fig: whose panels.
     """
     for number, ax in enumerate(ax for ax in fig.axes if not hasattr(ax, "_colorbar")):
         ax.set_title(f"({chr(ord('a') + number)}) {ax.get_title(loc='left')}".strip(), loc="left")
 
 
 def matrix(ax: Axes, weights, n_features: int, *, limit: float | None = None, title: str = "") -> None:
-    """A weight matrix `(D, D)` in red (positive) and blue, its feature and label blocks parted by lines."""
+    """A weight matrix `(D, D)` in red (positive) and blue, its feature and label blocks parted by lines.
+
+    Arguments:
+        ax: to draw on.
+        weights: `(D, D)`.
+        n_features: d, where the blocks part.
+        limit: where the colours end; by default at the largest weight.
+        title: above it.
+
+    Example:
+        >>> _, ax = plt.subplots()
+        >>> matrix(ax, np.eye(8), 5)
+        >>> plt.close()
+    """
     weights = np.asarray(weights, dtype=float)
     limit = limit or abs(weights).max() or 1.0
     ax.imshow(weights, vmin=-limit, vmax=limit)
@@ -153,7 +199,19 @@ def matrix(ax: Axes, weights, n_features: int, *, limit: float | None = None, ti
 
 
 def points(ax: Axes, x, y, **style) -> None:
-    """Labelled points of the plane, `x (n, 2)` and `y (n,)`: one colour and one shape a class, grey where -1."""
+    """Labelled points of the plane, `x (n, 2)` and `y (n,)`: one colour and one shape a class, grey where -1.
+
+    Arguments:
+        ax: to draw on.
+        x: `(n, 2)`.
+        y: `(n,)`, -1 for an unlabelled point.
+        style: of the marks.
+
+    Example:
+        >>> _, ax = plt.subplots()
+        >>> points(ax, [[0.0, 0.0], [1.0, 1.0]], [0, -1])
+        >>> plt.close()
+    """
     x, y = np.asarray(x), np.asarray(y)
     style: dict[str, Any] = {"s": 34, "edgecolor": "white", "linewidth": 0.7} | style
     for label in np.unique(y):
@@ -162,7 +220,18 @@ def points(ax: Axes, x, y, **style) -> None:
 
 
 def regions(ax: Axes, probabilities, extent: float) -> None:
-    """Class probabilities over a square of the plane, `(G, G, K)`, as class colours that cover as they are certain."""
+    """Class probabilities over a square of the plane, `(G, G, K)`, as class colours that cover as they are certain.
+
+    Arguments:
+        ax: to draw on.
+        probabilities: on a grid, `(G, G, K)`.
+        extent: half the side of the square.
+
+    Example:
+        >>> _, ax = plt.subplots()
+        >>> regions(ax, np.full((2, 2, 3), 1 / 3), 3.0)
+        >>> plt.close()
+    """
     probabilities = np.asarray(probabilities)
     colours = np.array([to_rgb(CLASSES[k % 8]) for k in range(probabilities.shape[-1])])
     cover = 0.45 * probabilities.max(-1, keepdims=True)
@@ -179,6 +248,11 @@ def scalar_table(ax: Axes, rows, *, notes: str = "", limit: float = 3.0) -> None
         rows: alpha, beta, gamma, delta of each layer, `(L, 4)`.
         notes: a letter for each layer, written at its right.
         limit: where the colours end.
+
+    Example:
+        >>> _, ax = plt.subplots()
+        >>> scalar_table(ax, [[1.0, 2.0, -0.5, 0.5], [0.0, 1.0, 0.0, 1.0]])
+        >>> plt.close()
     """
     rows = np.array(rows, dtype=float)
     rows[-1, 2] = 0
@@ -202,6 +276,11 @@ def flow(axes: np.ndarray, tokens, y, levels: list[int]) -> None:
         tokens: of one task with d = 2 and K = 3 and one query, before the first and after each layer, `(L + 1, N, 5)`.
         y: labels of the context, `(N - 1,)`.
         levels: which of the L + 1 to draw.
+
+    Example:
+        >>> _, axes = plt.subplots(2, 2)
+        >>> flow(axes, np.arange(30).reshape(2, 3, 5), [0, 1], [0, 1])
+        >>> plt.close()
     """
     tokens, y = np.asarray(tokens), np.asarray(y)
     for column, level in enumerate(levels):

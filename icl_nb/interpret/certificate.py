@@ -168,6 +168,12 @@ def certify(
 def theorem(certificate: Certificate, name: str) -> str:
     """What was proved, in words, as `icl-nb certify` prints it.
 
+    Arguments:
+        certificate: what `certify` gave.
+        name: what the table is called.
+
+    Source: own.
+
     Example:
         >>> table = Recursion({"alpha": [[1.0]], "beta": 0, "gamma": 0, "delta": 1}, n_classes=2)
         >>> print(theorem(certify(table, cut=4, reach=3), "one layer").splitlines()[0])

@@ -52,8 +52,13 @@ def class_space(w: ArrayLike) -> Array:
     By Gram and Schmidt on :math:`w_1 - w_2, w_1 - w_3, \dots`, so that no library's choice of a basis shows: for two
     classes the first has its points at positive coordinates.
 
+    Arguments:
+        w: `(K, d)`.
+
     Raises:
         ValueError: w is no matrix of at least two rows, holds NaN or infinity, or all rows are equal.
+
+    Source: textbook.
 
     Example:
         >>> class_space([[3.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
@@ -90,6 +95,8 @@ def population_law(w: ArrayLike, *, radial: int = 16, angular: int = 12, seed: i
 
     Raises:
         ValueError: w is not as `class_space` needs it, or a number of nodes is below 2.
+
+    Source: own; the quadratures are textbook.
 
     Example:
         >>> law = population_law(np.eye(3))
@@ -162,6 +169,8 @@ def growth(recursion: Recursion, variance: float = 1.0) -> Array:
 
     Raises:
         ValueError: the recursion has slopes, or the variance is not positive.
+
+    Source: own, chapter 7.
 
     Example:
         >>> growth(Recursion({"alpha": [[-0.5], [-0.5]], "beta": 0, "gamma": 1, "delta": 0})).tolist()
@@ -240,6 +249,8 @@ def weighted_step(layer: tuple, x: Array, u: Array, weights: Array) -> tuple[Arr
     Returns:
         x and u after the layer.
 
+    Source: own; `icl_nb.recursion.memory_step` with weights.
+
     Example:
         >>> one = [np.full((1, 1, 1), value) for value in (0.0, 0.0, -1.0, 0.0)]
         >>> x, u = weighted_step(one, np.array([[[1.0]], [[5.0]]]), np.zeros((2, 1, 2)), np.array([3.0, 1.0]))
@@ -266,8 +277,16 @@ def population_separation(path: PopulationPath, law: Law, n_features: int, *, co
 
     With memory that of one copy; infinite where nothing is left within classes.
 
+    Arguments:
+        path: of `population_path`.
+        law: its law.
+        n_features: d, at least k.
+        copy: which, with a memory, counted from 0.
+
     Raises:
         ValueError: fewer features than E has dimensions.
+
+    Source: own, chapter 7.
 
     Example:
         >>> law = population_law([[1.0, 0.0], [-1.0, 0.0]])
@@ -314,6 +333,12 @@ def own_class_mass(law: Law, alpha: float) -> float:
 
     where the points of the pair are normal with correlation :math:`\rho`; for two classes it is
     :math:`1/2 + \arcsin(\rho) / \pi`. The inequality holds for alpha >= 0, with :math:`v_c = E[x 1\{y = c\}]`.
+
+    Arguments:
+        law: of `population_law`.
+        alpha: of the layer.
+
+    Source: own, chapter 7, P3.
 
     Example:
         >>> law = population_law([[1.0, 0.0], [0.0, 0.0]], radial=60)

@@ -170,6 +170,11 @@ def _flow(recursion: Recursion, x: Tensor, u: Tensor, log_weight: Tensor) -> Ten
 def border_slope(recursion: Recursion, *, nodes: int = 60, step: float = 1e-4) -> float:
     r"""Slope of the limit's margin across the border, :math:`q = \partial m / \partial a` at a = 0, for two classes.
 
+    Arguments:
+        recursion: a table for two classes.
+        nodes: of the quadrature on each side.
+        step: how far from the border the margin is taken.
+
     Raises:
         ValueError: the recursion has slopes.
 

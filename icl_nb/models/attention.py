@@ -45,6 +45,14 @@ def attention_layer(z: Tensor, n_context: int, m: Tensor, v: Tensor) -> tuple[Te
 
     Returns:
         the tokens after the layer, `(B, N, D)`, and the attention that moved them, `(B, H, N, n)`.
+
+    Source: own form of the layer that paper A (arXiv 2604.11613) trains.
+
+    Example:
+        >>> z = torch.tensor([[[1.0], [3.0], [7.0]]])
+        >>> after, attention = attention_layer(z, 2, torch.zeros(1, 1, 1), -torch.ones(1, 1, 1))
+        >>> after.flatten().tolist(), attention.shape  # the mean of the context, 2, is taken away
+        ([-1.0, 1.0, 5.0], torch.Size([1, 1, 3, 2]))
     """
     batch, points, size = z.shape
     heads = len(m)
