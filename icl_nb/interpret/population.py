@@ -184,7 +184,7 @@ def growth(recursion: Recursion, variance: float = 1.0) -> Array:
         g = g + variance * sum((g @ a @ g) * (c @ g) for a, c in zip(alpha, gamma, strict=True))
         path.append(g)
     path = np.stack(path)
-    return path if recursion.table.alpha.ndim == 4 else path[:, 0]
+    return path if recursion.has_memory else path[:, 0]
 
 
 def population_path(recursion: Recursion, law: Law, queries: ArrayLike | None = None) -> PopulationPath:

@@ -35,7 +35,7 @@ def tilts(recursion: Recursion) -> Array:
         [[0.5], [0.2]]
     """
     g, alpha = growth(recursion), recursion.table.alpha
-    if alpha.ndim == 4:
+    if recursion.has_memory:
         return np.abs(np.einsum("ta,thab,tb->th", g[:-1], alpha, g[:-1]))
     return np.abs(alpha) * g[:-1, None] ** 2
 

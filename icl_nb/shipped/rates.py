@@ -154,7 +154,7 @@ def _stream(name: str, model, recursion: Recursion, batch: Batch):
             yield z[0, :n, :d].numpy(), model.read_out(z[:, n:])[0].numpy()
         return
     x, u, _ = recursion.embed(batch.x.numpy(), batch.context_y.numpy())
-    first = (lambda points: points[:, 0]) if recursion.table.alpha.ndim == 4 else (lambda points: points)
+    first = (lambda points: points[:, 0]) if recursion.has_memory else (lambda points: points)
     yield first(x[0, :n]), recursion.read_out(u[0, n:])
     for layer in recursion.table:  # not `trajectory`, which keeps n^2 numbers a head
         parts = [recursion.step(layer, x, u, n, slice(at, at + 256))[:2] for at in range(0, x.shape[1], 256)]

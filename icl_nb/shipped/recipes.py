@@ -248,7 +248,7 @@ _FRONTIER = (
     | {"deep": _memory(1, 24, 2, 8000, rate=7e-3), "memory": _memory(3, 12, 3, 8000)}
     # As many numbers as two copies have at the same depth, spent on heads.
     | {f"heads8-{seed}": _memory(1, 6, 8, 4000, seed) for seed in range(3)}
-    | {"heads8-deep": _memory(1, 12, 8, 5000)}
+    | {f"heads8-deep-{seed}": _memory(1, 12, 8, 5000, seed) for seed in range(3)}
 )
 
 
