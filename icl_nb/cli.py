@@ -278,7 +278,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--n-features", type=_whole, default=5, help="features d, for the separation")
     sub.add_argument("--cut", type=float, default=8.0, help="standard deviations within which points are normal")
     sub.add_argument("--reach", type=float, default=6.0, help="distance from the border up to which queries are judged")
-    sub.add_argument("--bits", type=_whole, default=120, help="of the ball arithmetic, where floats do not decide; 53: floats alone")
+    bits = "of the ball arithmetic, where floats do not decide; 53: floats alone"
+    sub.add_argument("--bits", type=_whole, default=120, help=bits)
     return parser
 
 

@@ -69,12 +69,13 @@ def deviation_exponents(recursion: Recursion) -> Array:
 
 
 def chain_sum(recursion: Recursion) -> float:
-    r"""T, by which deviations of near tokens fall like :math:`n^{-\min(1/2, 1/T)}`: the theorem P1c on chains.
+    r"""T, by which deviations of near tokens are about :math:`n^{-\min(1/2, 1/T)}` at most: the theorem P1c on chains.
 
     .. math:: T_L = 1, \qquad T_t = \max \bigl( T_{t+1}, \; 1 + \max_h c_{t,h}^2 \, T_{t+1} \bigr), \qquad T = T_1
 
-    A context point at distance R changes a near token by about :math:`e^{(1 - 1/T) R^2 / 2} / n`, through readers of
-    readers of it: its influence has a variance if and only if T < 2. The theorem needs :math:`c < 1` in all layers but
+    A context point at distance R changes a near token by about :math:`e^{(1 - 1/T) R^2 / 2} / n` at most, through
+    readers of readers of it: its influence has a variance if T < 2, and for the pair there only if. The theorem
+    needs :math:`c < 1` in all layers but
     the last, which a table may fail whatever T is.
 
     Raises:
