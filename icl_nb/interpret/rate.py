@@ -76,7 +76,7 @@ def chain_sum(recursion: Recursion) -> float:
     A context point at distance R changes a near token by about :math:`e^{(1 - 1/T) R^2 / 2} / n` at most, through
     readers of readers of it: its influence has a variance if T < 2, and for the pair there only if. The theorem
     needs :math:`c < 1` in all layers but
-    the last, which a table may fail whatever T is.
+    the last, which T < 2 implies and a larger T does not.
 
     Raises:
         ValueError: the recursion has slopes.
@@ -195,7 +195,7 @@ def border_slope(recursion: Recursion, *, nodes: int = 60, step: float = 1e-4) -
 def stall_constant(
     recursion: Recursion, *, n_features: int = 5, radii: int = 8, points: int = 1024, seed: int = 0
 ) -> float:
-    r"""C of P1b: two classes, the error of a fixed table of any depth is :math:`C / \sqrt n` to first order.
+    r"""C of P1b: two classes, the error of a fixed table of any depth is foretold as :math:`C / \sqrt n`.
 
     .. math:: C = \frac{E\, \sigma(b)}{\pi q}
 
