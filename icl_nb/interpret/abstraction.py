@@ -293,9 +293,9 @@ def chance_tables(recursions: Sequence[Recursion], how: str, count: int, *, seed
     Source: textbook.
 
     Example:
-        >>> table = Recursion({"alpha": [[1.0], [2.0]], "beta": 0, "gamma": 0, "delta": 1.0})
-        >>> [other.table.alpha[:, 0].tolist() for other in chance_tables([table], "layers shuffled", 3)]
-        [[1.0, 2.0], [2.0, 1.0], [2.0, 1.0]]
+        >>> table = Recursion({"alpha": [[1.0], [2.0], [3.0]], "beta": 0, "gamma": 0, "delta": 1.0})
+        >>> [other.table.alpha[:, 0].tolist() for other in chance_tables([table], "layers shuffled", 2)]
+        [[3.0, 1.0, 2.0], [3.0, 2.0, 1.0]]
     """
     if how not in CHANCE:
         raise ValueError(f"how={how!r}; it must be one of {CHANCE}")

@@ -284,8 +284,8 @@ def growth(name: str, start: Size, doublings: int, rounds: int = 9, device: str 
     Source: textbook.
 
     Example:
-        >>> found = growth("n_points", Size(batch=1, n_points=64, n_queries=1, depth=1), 2, rounds=1)
-        >>> 1.5 < found["memory_exponent"] < 2.5
+        >>> found = growth("batch", Size(batch=4, depth=1), 2, rounds=1)
+        >>> 0.9 < found["memory_exponent"] < 1.1
         True
     """
     sizes = [asdict(start)[name] * 2**step for step in range(doublings + 1)]
