@@ -23,18 +23,27 @@ const makeCore = () => {
     return noise.map((e, j) => e.map((v, f) => radius * corners[j % K][f] + spread * (v - means[j % K][f])));
   }
 
-  // One head again and again, the same in each layer: points at all depths, (L + 1, n, 2).
+  // One head again and again, the same in each layer: points at all depths, (L + 1, n, 2). Plain loops: a drag asks for
+  // all pairs of points in all layers, sixty times a second.
   function simulate(x, y, { alpha, beta, gamma, delta }, depth) {
-    const n = x.length, levels = [x.map(p => [...p])];
+    const n = x.length, levels = [x.map(p => [...p])], scores = new Float64Array(n);
     let u = y.map(k => [0, 1, 2].map(c => (c === k) - 1 / K));
     for (let l = 0; l < depth; l++) {
       const here = levels[l], next = [], labels = [];
       for (let i = 0; i < n; i++) {
-        const scores = here.map((p, j) => alpha * (p[0] * here[i][0] + p[1] * here[i][1]) + beta * (u[i][0] * u[j][0] + u[i][1] * u[j][1] + u[i][2] * u[j][2]));
-        const most = Math.max(...scores), mean = [0, 0], block = [0, 0, 0];
-        let sum = 0;
-        scores.forEach((s, j) => { const e = Math.exp(s - most); sum += e; for (const f of [0, 1]) mean[f] += e * here[j][f]; for (const f of [0, 1, 2]) block[f] += e * u[j][f]; });
-        next.push(here[i].map((v, f) => v + gamma * mean[f] / sum)), labels.push(u[i].map((v, f) => v + delta * block[f] / sum));
+        const [a, b] = here[i], [p, q, r] = u[i];
+        let most = -Infinity, sum = 0, ma = 0, mb = 0, mp = 0, mq = 0, mr = 0;
+        for (let j = 0; j < n; j++) {
+          const z = here[j], v = u[j];
+          scores[j] = alpha * (z[0] * a + z[1] * b) + beta * (p * v[0] + q * v[1] + r * v[2]);
+          if (scores[j] > most) most = scores[j];
+        }
+        for (let j = 0; j < n; j++) {
+          const z = here[j], v = u[j], e = Math.exp(scores[j] - most);
+          sum += e, ma += e * z[0], mb += e * z[1], mp += e * v[0], mq += e * v[1], mr += e * v[2];
+        }
+        next.push([a + gamma * ma / sum, b + gamma * mb / sum]);
+        labels.push([p + delta * mp / sum, q + delta * mq / sum, r + delta * mr / sum]);
       }
       levels.push(next), u = labels;
     }
