@@ -290,7 +290,7 @@ def chance_tables(recursions: Sequence[Recursion], how: str, count: int, *, seed
     Raises:
         ValueError: another `how`, no table, tables that differ in depth, or several heads or copies.
 
-    Source: textbook.
+    Source: own; the shuffle is a permutation test.
 
     Example:
         >>> table = Recursion({"alpha": [[1.0], [2.0], [3.0]], "beta": 0, "gamma": 0, "delta": 1.0})

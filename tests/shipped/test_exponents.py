@@ -37,9 +37,11 @@ def test_some_come_out_again(name):
 
 def test_the_oracle_is_asked_the_first_of_the_same_tasks():
     fresh = exponents.wrong_answers(exponents.BAYES, "clean", points={40: 4})["40"]
-    assert_allclose(fresh, exponents.stored()["clean"][exponents.BAYES]["40"][:4], atol=60)  # other chains
-    rival = exponents.wrong_answers("logistic", "clean", points={40: 4})["40"]
-    assert rival == exponents.stored()["clean"]["logistic"]["40"][:4]
+    stored = {name: exponents.stored()["clean"][name]["40"][:4] for name in (exponents.BAYES, "logistic")}
+    # Other chains, which differ by less than the oracle does from a rival.
+    assert np.abs(np.subtract(fresh, stored[exponents.BAYES])).max() <= 20
+    assert np.abs(np.subtract(fresh, stored["logistic"])).max() > 20
+    assert exponents.wrong_answers("logistic", "clean", points={40: 4})["40"] == stored["logistic"]
 
 
 def test_frozen_is_the_table_at_64_points():
