@@ -21,6 +21,7 @@ PAGES = {
             "evaluation.baselines",
             "evaluation.oracle",
             "evaluation.survey",
+            "evaluation.table",
             "evaluation.unlabelled",
         ],
     ),

@@ -48,5 +48,6 @@ __getattr__, __dir__, __all__ = exports(
             "score",
         ],
         "survey": ["Survey", "yardsticks"],
+        "table": ["Table"],
     },
 )

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from icl_nb.checks import check_count, check_seed
 from icl_nb.evaluation.scores import Comparison, Report, compare, model_hits, predict, score
+from icl_nb.evaluation.table import Table
 from icl_nb.interpret.gauge import _equivariant, coordinate_model
 from icl_nb.models.attention import AttentionTransformer, DenseTransformer, EquivariantTransformer, attention_layer
 from icl_nb.recursion import SCALARS, Recursion
@@ -118,18 +119,24 @@ class Rung:
     report: Report
     comparison: Comparison
 
-    def __repr__(self) -> str:
-        def columns(errors):
+    def table(self) -> Table:
+        """Its errors, a row for each layer."""
+
+        def columns(errors: LayerErrors) -> tuple[Tensor, ...]:
             return errors.attention, errors.feature_cosine, errors.label_cosine
 
         rows = [self.score_distance, self.value_distance, *columns(self.on_path), *columns(self.alone)]
-        lines = [
-            f"{self.name}: weights            on the original's path     on its own path",
-            "layer     M       V    attention  cos x  cos u    attention  cos x  cos u",
-        ]
-        for level, (m, v, *errors) in enumerate(zip(*(row.tolist() for row in rows), strict=True)):
-            lines.append(f"{level + 1:5d}{m:8.3f}{v:8.3f}" + ("{:13.3f}{:7.3f}{:7.3f}" * 2).format(*errors))
-        return "\n".join(lines)
+        errors = ("attention", "cos x", "cos u")
+        heads = [("weights", "M"), ("weights", "V")]
+        heads += [(path, error) for path in ("on the original's path", "on its own path") for error in errors]
+        lines = zip(range(1, len(rows[0]) + 1), *(row.tolist() for row in rows), strict=True)
+        return Table(["layer", *heads], lines, ["d"] + [".3f"] * len(rows), self.name)
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -152,15 +159,28 @@ class Ladder:
         except StopIteration:
             raise KeyError(f"no rung is called {name!r}; there are {[rung.name for rung in self.rungs]}") from None
 
-    def __repr__(self) -> str:
-        lines = ["rung           scalars        accuracy    cross-entropy    agreement  largest difference"]
-        for rung in self.rungs:
-            r, c = rung.report, rung.comparison
-            lines.append(
-                f"{rung.name:14} {rung.n_scalars:7d} {r.accuracy:.4f} ± {r.accuracy_se:.4f} "
-                f"{r.cross_entropy:8.3f} ± {r.cross_entropy_se:.3f} {c.agreement:12.4f} {c.max_difference:19.2g}"
+    def table(self, title: str = "") -> Table:
+        """A row for each rung: how large, how good, and how far from the original."""
+        rows = [
+            (
+                rung.name,
+                str(rung.n_scalars),
+                f"{rung.report.accuracy:.4f} ± {rung.report.accuracy_se:.4f}",
+                f"{rung.report.cross_entropy:.3f} ± {rung.report.cross_entropy_se:.3f}",
+                f"{rung.comparison.agreement:.4f}",
+                f"{rung.comparison.max_difference:.2g}",
             )
-        return "\n".join(lines)
+            for rung in self.rungs
+        ]
+        return Table(
+            ("rung", "scalars", "accuracy", "cross-entropy", "agreement", "largest difference"), rows, "", title
+        )
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 @torch.no_grad()

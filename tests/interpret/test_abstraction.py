@@ -232,7 +232,7 @@ def test_ladder_prints_and_finds_its_rungs():
     lines = str(ladder).splitlines()
     assert [line[:14].strip() for line in lines[1:]] == [rung.name for rung in ladder]
     assert f"{ladder['rounded'].report.accuracy:.4f}" in lines[-1]
-    assert len(str(ladder["rounded"]).splitlines()) == 2 + model.depth
+    assert len(str(ladder["rounded"]).splitlines()) == 3 + model.depth
     with pytest.raises(KeyError, match="four scalars"):
         ladder["five"]
 
