@@ -32,6 +32,7 @@ LENGTH = 64  # context points at which the slopes count nothing
 
 # Numbers of attention that are held at once, to stay in a core's cache; and rows of a product, at the least.
 BLOCK, LEAST_ROWS = 2**18, 64
+SMALL = 100  # scores whose exponentials float64 holds, times any feature: nothing need be taken off first
 
 
 def step(layer, x, u, n, rows=slice(None)):
@@ -140,7 +141,7 @@ class Recursion:
         """Labels after all layers, some rows at a time: the attention of all points would take n^2 numbers."""
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is seen at the end
             for layer in table:
-                parts = [self.step(layer, x, u, n, slice(at, at + rows))[:2] for at in range(0, x.shape[1], rows)]
+                parts = [quick_step(layer, x, u, n, slice(at, at + rows)) for at in range(0, x.shape[1], rows)]
                 x, u = parts[0] if len(parts) == 1 else map(partial(np.concatenate, axis=1), zip(*parts, strict=True))
         return u
 
@@ -380,6 +381,35 @@ def memory_step(layer, x, u, n, rows=slice(None)):
     A = np.exp(scores - scores.max(-1, keepdims=True))
     A /= A.sum(-1, keepdims=True)
     return x + move("gamma", context["alpha"]), u + move("delta", context["beta"]), A
+
+
+def quick_step(layer, x, u, n, rows=slice(None)):
+    """x and u after `step`, or after `memory_step`, without the attention: all heads in one product, two to four times
+    as fast where there is a memory. Arguments as theirs.
+
+    Example:
+        >>> table = Recursion({"alpha": [[0]], "beta": 0, "gamma": -1, "delta": 0}).table
+        >>> quick_step(table[0], np.array([[[1.0], [3.0], [7.0]]]), np.zeros((1, 3, 2)), n=2)[0].tolist()
+        [[[-1.0], [1.0], [5.0]]]
+    """
+    m = np.shape(layer["alpha"])[-1] if np.ndim(layer["alpha"]) > 1 else 1
+    scalars = [np.reshape(layer[name], (-1, m, m)) for name in SCALARS]
+    alpha, beta = (part.swapaxes(1, 2).reshape(-1, m) for part in scalars[:2])  # (H m, m): to all heads at once
+    gamma, delta = (part.swapaxes(0, 1).reshape(m, -1) for part in scalars[2:])  # (m, H m): and from them
+    shapes = [(len(x), -1, *part.shape[2:]) for part in (x, u)]
+    x, u = (part.reshape(*part.shape[:2], m, -1) for part in (x, u))
+    context = np.concatenate([x[:, :n], u[:, :n]], -1).reshape(len(x), n, -1)
+    x, u = x[:, rows], u[:, rows]
+    asked = np.concatenate([alpha @ x, beta @ u], -1)  # (B, N, H m, d + K): what each head of a point looks for
+    A = asked.reshape(len(x), -1, context.shape[-1]) @ context.mT  # (B, N H, n)
+    if not -SMALL < A.min() <= A.max() < SMALL:  # neither overflow nor a sum of 0 is near
+        A -= A.max(-1, keepdims=True)
+    np.exp(A, out=A)
+    found = A @ np.concatenate([context, np.ones((len(x), n, 1))], -1)
+    found = (found[..., :-1] / found[..., -1:]).reshape(asked.shape)
+    d = x.shape[-1]
+    x, u = x + gamma @ found[..., :d], u + delta @ found[..., d:]
+    return x.reshape(shapes[0]), u.reshape(shapes[1])
 
 
 def _first_copy(part, m):

@@ -12,7 +12,7 @@ from icl_nb.interpret.abstraction import abstract
 from icl_nb.interpret.gauge import coordinate_model
 from icl_nb.models.attention import EquivariantTransformer
 from icl_nb.models.files import load, save
-from icl_nb.recursion import SCALARS, Recursion, memory_step, step
+from icl_nb.recursion import SCALARS, SMALL, Recursion, memory_step, quick_step, step
 from icl_nb.symmetry import equivariance_error
 from icl_nb.tasks.linear import LinearTask
 
@@ -102,6 +102,28 @@ def test_large_scores_do_not_overflow():
     recursion = Recursion({"alpha": [[1e6 * np.eye(2)]], "beta": 0, "gamma": 1, "delta": 1})
     batch = draw()
     assert np.isfinite(recursion(batch.x, batch.context_y)).all()
+
+
+@given(
+    st.sampled_from([None, 1, 2, 3]),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.sampled_from([0.1, 1.0, 0.1 * SMALL, SMALL, 10 * SMALL]),
+    st.sampled_from([slice(None), slice(2, 5), slice(0, 1)]),
+    st.integers(0, 10**6),
+)
+def test_the_quick_step_is_the_step(m, heads, tasks, size, rows, seed):
+    """With scalars and with matrices, of any size of score, for all rows or some; and it leaves what it reads alone."""
+    random = np.random.default_rng(seed)
+    copies = (m,) if m else ()
+    layer = {name: random.normal(size=(heads, *copies, *copies)) for name in SCALARS}
+    layer["alpha"] *= size
+    x, u = (random.normal(size=(tasks, 7, *copies, width)) for width in (4, 3))
+    before = x.copy(), u.copy()
+    *slow, _ = (memory_step if m else step)(layer, x, u, 5, rows)
+    for ours, theirs, was, part in zip(quick_step(layer, x, u, 5, rows), slow, before, (x, u), strict=True):
+        assert ours.shape == theirs.shape and np.abs(ours - theirs).max() <= EXACT * max(1, np.abs(theirs).max()) * size
+        assert (part == was).all()
 
 
 def test_one_scale_is_that_of_the_first_copy():

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from icl_nb import recursion as module
 from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.models.files import load, save
-from icl_nb.recursion import SCALARS, Recursion, step
+from icl_nb.recursion import SCALARS, Recursion, quick_step, step
 from icl_nb.symmetry import COORDINATES, coordinates, permute_batch
 from icl_nb.tasks.linear import LinearTask
 
@@ -276,7 +276,7 @@ def test_trajectory_is_the_way_to_the_logits():
     batch = LinearTask(n_points=7).sample(3, n_queries=2, dtype=torch.float64)
     path = recursion.trajectory(batch.x, batch.context_y)
     assert path.x.shape == (4, 3, 9, 5) and path.u.shape == (4, 3, 9, 3) and path.attention.shape == (3, 3, 2, 9, 7)
-    assert (recursion.scale * path.u[-1, :, 7:] == recursion(batch.x, batch.context_y)).all()
+    assert np.abs(recursion.scale * path.u[-1, :, 7:] - recursion(batch.x, batch.context_y)).max() <= EXACT
     assert np.abs(path.attention.sum(-1) - 1).max() <= EXACT
     assert np.abs(path.u.sum(-1)).max() <= EXACT  # labels stay centred
     x, u, attention = step(recursion.table[1], path.x[1], path.u[1], 7)
@@ -322,12 +322,12 @@ def test_as_much_attention_at_once_as_is_said(tasks, monkeypatch):
     """Whole tasks as long as they fit, and where not even one does, one row of one task."""
     sizes, each, points = [], 2 * 20, 23  # heads times context points
 
-    def watched(*given):
-        x, u, A = step(*given)
-        sizes.append(A.size)
-        return x, u, A
+    def watched(layer, x, u, n, rows):
+        x, u = quick_step(layer, x, u, n, rows)
+        sizes.append(len(layer) * n * x.shape[0] * x.shape[1])
+        return x, u
 
-    monkeypatch.setattr(module, "step", watched)
+    monkeypatch.setattr(module, "quick_step", watched)
     monkeypatch.setattr(module, "BLOCK", max(1, tasks * each * points)), monkeypatch.setattr(module, "LEAST_ROWS", 1)
     random = np.random.default_rng(0)
     random_recursion()(random.normal(size=(10, points, 2)), random.integers(0, 3, (10, 20)))
@@ -353,7 +353,7 @@ def test_layers_can_be_taken_out_and_reordered():
     recursion = random_recursion(depth=4)
     batch = LinearTask(n_points=7).sample(3, dtype=torch.float64)
     path = recursion.trajectory(batch.x, batch.context_y)
-    assert (recursion[:2](batch.x, batch.context_y) == recursion.scale * path.u[2][:, -1]).all()
+    assert np.abs(recursion[:2](batch.x, batch.context_y) - recursion.scale * path.u[2][:, -1]).max() <= EXACT
     assert (recursion[[3, 0]].table.beta == recursion.table.beta[[3, 0]]).all()
     dropped = Recursion.from_model(DenseTransformer(depth=3))
     assert (dropped[1:].dropped == dropped.dropped[1:]).all()

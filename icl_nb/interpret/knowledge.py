@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 from icl_nb.checks import check_count, check_seed
 from icl_nb.interpret.rivals import RIVALS, Rival, r_squared, walk
-from icl_nb.recursion import SCALARS, Recursion
+from icl_nb.recursion import SCALARS, Recursion, quick_step
 from icl_nb.tasks.batch import Batch
 
 
@@ -235,7 +235,7 @@ def overwrite(
             if turned:
                 change = change @ _rotations(change.shape[:2], change.shape[-1], rng)
             u[:, :n] = (now + change).reshape(u[:, :n].shape)
-        x, u, _ = recursion.step(layer, x, u, n)
+        x, u = quick_step(layer, x, u, n)
     return recursion.read_out(u[:, n:])
 
 

@@ -33,7 +33,7 @@ from icl_nb.interpret.population import (
 from icl_nb.interpret.rate import border_slope, chain_sum, deviation_exponents, stall_constant, tilts
 from icl_nb.interpret.separation import separation
 from icl_nb.models.files import load, write_whole
-from icl_nb.recursion import SCALARS, Recursion
+from icl_nb.recursion import SCALARS, Recursion, quick_step
 from icl_nb.tasks.batch import Batch
 from icl_nb.tasks.linear import LinearTask, feature_scale
 
@@ -157,7 +157,7 @@ def _stream(name: str, model, recursion: Recursion, batch: Batch):
     first = (lambda points: points[:, 0]) if recursion.has_memory else (lambda points: points)
     yield first(x[0, :n]), recursion.read_out(u[0, n:])
     for layer in recursion.table:  # not `trajectory`, which keeps n^2 numbers a head
-        parts = [recursion.step(layer, x, u, n, slice(at, at + 256))[:2] for at in range(0, x.shape[1], 256)]
+        parts = [quick_step(layer, x, u, n, slice(at, at + 256)) for at in range(0, x.shape[1], 256)]
         x, u = (np.concatenate(part, 1) for part in zip(*parts, strict=True))
         yield first(x[0, :n]), recursion.read_out(u[0, n:])
 
