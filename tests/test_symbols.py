@@ -4,6 +4,7 @@ From its row the site takes where a symbol leads and what it says (tools/text.py
 """
 
 import re
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -108,6 +109,7 @@ def test_a_letter_that_nobody_explained_is_seen():
 # Links to the page
 
 
+@cache
 def parsed(page: str) -> nodes.document:
     roles.register_generic_role("term", nodes.emphasis)
     options = {"myst_enable_extensions": ["dollarmath"], "myst_suppress_warnings": ["myst"]}
@@ -178,7 +180,7 @@ def test_where_a_symbol_becomes_a_link():
 
 def test_rows_have_addresses_on_their_page_alone():
     for name, numbered in (("book/symbols", True), ("book/claims", False)):
-        page = parsed(PAGE)
+        page = parsed(PAGE).deepcopy()
         number_rows(SimpleNamespace(env=SimpleNamespace(docname=name)), page)
         places = [tuple(row["ids"]) for row in page.findall(nodes.row)]
         assert len(set(places)) == (len(places) if numbered else 1)
