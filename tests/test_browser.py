@@ -189,6 +189,35 @@ def test_a_term_says_what_it_means():
         assert all(re.search(r'title="[^"]+', attributes) for attributes in terms), path.name
 
 
+def symbol_faults(page: str) -> list[str]:
+    """Links of symbols that say nothing, say it in TeX, lead to no row, or stand in a heading, a caption or a link."""
+    links = re.findall(r'<a class="symbol[^>]*>', page)
+    sound = re.compile(r'<a class="symbol[^"]*" href="(?:\S*/)?symbols\.html#symbol-\d+" title="[^"\\$_^{}]+">')
+    inside = re.findall(r'(<(h\d|figcaption|a)\b[^>]*>(?:(?!</\2>).)*?<a class="symbol)', page, re.DOTALL)
+    return [link for link in links if not sound.fullmatch(link)] + [whole for whole, _ in inside]
+
+
+@of_the_site
+def test_a_symbol_leads_to_its_row():
+    for path in (SITE / "book").rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        assert symbol_faults(page) == [], path.name
+        assert ('<a class="symbol' in page) == bool(re.match(r"\d\d-|index", path.name) and len(page) > 9_000), (
+            path.name
+        )
+
+
+def test_a_planted_fault_of_a_symbol_is_seen():
+    link = '<a class="symbol reference internal" href="symbols.html#symbol-9" title="a class">K</a>'
+    assert symbol_faults(f"<h2>K</h2><p>({link})</p>") == []
+    for fault in (
+        *(f"<{tag} id='a'><i>of</i> {link}</{tag}>" for tag in ("h2", "figcaption", "a")),
+        *(link.replace('a class"', f'{planted}"') for planted in ("", r"\alpha", "x_i")),
+        link.replace("#symbol-9", ""),
+    ):
+        assert len(symbol_faults(fault)) == 1
+
+
 @of_the_site
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_figures_have_the_ink_of_their_page_and_one_width(tab, mode):
