@@ -305,12 +305,13 @@ def _trusted_family(name: str, start: str, seed: int, shape: dict = _TWO_COPIES)
     }
 
 
-# Chapter 11: the table of the estimator; another from another start and other tasks; and a rival of one copy with as
-# many numbers, whose start has three of its eight heads.
+# Chapter 11: the table of the estimator; another from another start and other tasks; a rival of one copy with as many
+# numbers, whose start has three of its eight heads; and the table itself without slopes.
 _TRUSTED = (
     _trusted_family("trusted", "copies2-deep-2", 0)
     | _trusted_family("trusted-again", "copies2-deep-1", 10)
     | _trusted_family("trusted-one", "recursion", 0, {"heads": 8})
+    | _trusted_family("trusted-flat", "copies2-deep-2", 0, _TWO_COPIES | {"slopes": False})
 )
 
 

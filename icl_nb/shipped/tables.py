@@ -44,11 +44,12 @@ METHODS = {
 
 
 # Asked on the tables of `real` alone, without a partner: the default's table; from another start and other tasks; with
-# one copy and as many numbers, in heads.
+# one copy and as many numbers, in heads; without slopes.
 SEEDS = {
     "alone": RecursionClassifier("trusted"),
     "second seed": RecursionClassifier("trusted-again"),
     "one copy": RecursionClassifier("trusted-one"),
+    "no slopes": RecursionClassifier("trusted-flat"),
 }
 
 
