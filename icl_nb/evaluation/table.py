@@ -110,5 +110,6 @@ def _row(cells: Iterable[str]) -> str:
 
 def _cell(kind: str, text: str, words: bool, attributes: str = "") -> str:
     side = ' class="words"' if words else ""
-    kind = kind if text else "td"  # a heading that says nothing is none
+    if not text:  # a heading that says nothing is none, and has no scope
+        kind, attributes = "td", re.sub(' scope="\\w+"', "", attributes)
     return f"<{kind}{side}{attributes}>{escape(' '.join(text.split()))}</{kind}>"

@@ -172,9 +172,7 @@ class Ladder:
             )
             for rung in self.rungs
         ]
-        return Table(
-            ("rung", "scalars", "accuracy", "cross-entropy", "agreement", "largest difference"), rows, "", title
-        )
+        return Table(("rung", "scalars", "accuracy", "cross-entropy", "agreement", "largest change"), rows, "", title)
 
     def __repr__(self) -> str:
         return repr(self.table())

@@ -72,6 +72,8 @@ def test_a_name_may_break_and_a_heading_be_shared():
     heads = Cells(table._repr_html_()).rows[:2]
     assert [(text, int(attributes["colspan"])) for _, attributes, text in heads[0]] == [("", 1), ("loss", 2), ("", 1)]
     assert [text for *_, text in heads[1]] == ["", "before training", "after", "n"]
+    empty = [(tag, "scope" in attributes) for row in heads for tag, attributes, text in row if not text]
+    assert set(empty) == {("td", False)}  # a cell that heads nothing has no scope
 
 
 def test_a_heading_wider_than_its_columns():
