@@ -160,10 +160,36 @@ def pictures(notebook: dict) -> dict[str, dict[str, str]]:
     return found
 
 
+def apart(notebook: dict) -> None:
+    """Move what a cell shows beside its figure, a table, into a cell of its own behind it.
+
+    MyST-NB gives the caption and the name of a figure to all that its cell shows.
+
+    >>> outputs = [{"data": {"text/html": "<table></table>"}}, {"data": {"image/svg+xml": "<svg/>"}}]
+    >>> notebook = {"cells": [{"id": "a", "metadata": {"mystnb": {"figure": {"name": "fig-a"}}}, "outputs": outputs}]}
+    >>> apart(notebook)
+    >>> [(cell["id"], *cell["outputs"][0]["data"], *cell["metadata"]) for cell in notebook["cells"]]
+    [('a', 'image/svg+xml', 'mystnb'), ('a-beside', 'text/html', 'tags')]
+    """
+    cells = []
+    for cell in notebook["cells"]:
+        cells.append(cell)
+        if "figure" in cell["metadata"].get("mystnb", {}):
+            beside = [output for output in cell["outputs"] if WIDE not in output.get("data", {WIDE})]
+            if beside:
+                cell["outputs"] = [output for output in cell["outputs"] if output not in beside]
+                metadata = {"tags": ["remove-input"]}
+                cells.append(
+                    cell | {"id": f"{cell['id']}-beside", "metadata": metadata, "outputs": beside, "source": ""}
+                )
+    notebook["cells"] = cells
+
+
 def keep(app, name: str, source: list[str]) -> None:
     """Before a notebook is read: remember its pictures. MyST-NB warns of kinds that it does not know."""
     if app.env.doc2path(name).endswith(".ipynb"):
         notebook = json.loads(source[0])
+        apart(notebook)
         app.env.temp_data["pictures"] = pictures(notebook)
         source[0] = json.dumps(notebook)
 
