@@ -160,11 +160,26 @@ def pictures(notebook: dict) -> dict[str, dict[str, str]]:
     return found
 
 
+def part_tables(notebook: dict) -> None:
+    """Give the tables beside a figure a cell of their own, which follows: MyST-NB makes a figure of all in one cell."""
+    cells = []
+    for cell in notebook["cells"]:
+        cells.append(cell)
+        if cell["metadata"].get("mystnb", {}).get("figure"):
+            tables = [output for output in cell["outputs"] if "text/html" in output.get("data", {})]
+            cell["outputs"] = [output for output in cell["outputs"] if output not in tables]
+            # Its source is not shown, but where there is none MyST-NB skips the cell.
+            own = {"id": f"{cell['id']}-tables", "source": "tables", "metadata": {"tags": ["remove-input"]}}
+            cells += [{**cell, **own, "outputs": tables}] if tables else []
+    notebook["cells"] = cells
+
+
 def keep(app, name: str, source: list[str]) -> None:
     """Before a notebook is read: remember its pictures. MyST-NB warns of kinds that it does not know."""
     if app.env.doc2path(name).endswith(".ipynb"):
         notebook = json.loads(source[0])
         app.env.temp_data["pictures"] = pictures(notebook)
+        part_tables(notebook)
         source[0] = json.dumps(notebook)
 
 
