@@ -76,3 +76,15 @@ def test_pictures_of_a_notebook_lose_the_narrow_one():
     notebook = {"cells": [cell, {"metadata": {}}]}
     assert figures.pictures(notebook) == {"fig-a": {"wide": "<svg></svg>", "narrow": "<svg/>"}}
     assert set(data) == {fit.WIDE_KIND, "text/plain"}
+
+
+def test_tables_beside_a_figure_get_a_cell_of_their_own():
+    """Both in one cell would be two figures of one name; no other output moves."""
+    picture, table, words = {"data": {fit.WIDE_KIND: "<svg/>"}}, {"data": {"text/html": "<table/>"}}, {"text": "x"}
+    drawn = {"id": "a", "source": "draw()", "metadata": {"mystnb": {"figure": {"name": "fig-a"}}}}
+    plain = {"id": "b", "source": "show()", "metadata": {}, "outputs": [table]}
+    notebook = {"cells": [{**drawn, "outputs": [words, table, picture]}, plain, {"metadata": {}}]}
+    figures.part_tables(notebook)
+    first, second, *rest = notebook["cells"]
+    assert first == {**drawn, "outputs": [words, picture]} and rest == [plain, {"metadata": {}}]
+    assert second["outputs"] == [table] and second["metadata"] == {"tags": ["remove-input"]}

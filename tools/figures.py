@@ -160,28 +160,17 @@ def pictures(notebook: dict) -> dict[str, dict[str, str]]:
     return found
 
 
-def apart(notebook: dict) -> None:
-    """Move what a cell shows beside its figure, a table, into a cell of its own behind it.
-
-    MyST-NB gives the caption and the name of a figure to all that its cell shows.
-
-    >>> outputs = [{"data": {"text/html": "<table></table>"}}, {"data": {"image/svg+xml": "<svg/>"}}]
-    >>> notebook = {"cells": [{"id": "a", "metadata": {"mystnb": {"figure": {"name": "fig-a"}}}, "outputs": outputs}]}
-    >>> apart(notebook)
-    >>> [(cell["id"], *cell["outputs"][0]["data"], *cell["metadata"]) for cell in notebook["cells"]]
-    [('a', 'image/svg+xml', 'mystnb'), ('a-beside', 'text/html', 'tags')]
-    """
+def part_tables(notebook: dict) -> None:
+    """Give the tables beside a figure a cell of their own, which follows: MyST-NB makes a figure of all in one cell."""
     cells = []
     for cell in notebook["cells"]:
         cells.append(cell)
-        if "figure" in cell["metadata"].get("mystnb", {}):
-            beside = [output for output in cell["outputs"] if WIDE not in output.get("data", {WIDE})]
-            if beside:
-                cell["outputs"] = [output for output in cell["outputs"] if output not in beside]
-                metadata = {"tags": ["remove-input"]}
-                cells.append(
-                    cell | {"id": f"{cell['id']}-beside", "metadata": metadata, "outputs": beside, "source": ""}
-                )
+        if cell["metadata"].get("mystnb", {}).get("figure"):
+            tables = [output for output in cell["outputs"] if "text/html" in output.get("data", {})]
+            cell["outputs"] = [output for output in cell["outputs"] if output not in tables]
+            # Its source is not shown, but where there is none MyST-NB skips the cell.
+            own = {"id": f"{cell['id']}-tables", "source": "tables", "metadata": {"tags": ["remove-input"]}}
+            cells += [{**cell, **own, "outputs": tables}] if tables else []
     notebook["cells"] = cells
 
 
@@ -189,8 +178,8 @@ def keep(app, name: str, source: list[str]) -> None:
     """Before a notebook is read: remember its pictures. MyST-NB warns of kinds that it does not know."""
     if app.env.doc2path(name).endswith(".ipynb"):
         notebook = json.loads(source[0])
-        apart(notebook)
         app.env.temp_data["pictures"] = pictures(notebook)
+        part_tables(notebook)
         source[0] = json.dumps(notebook)
 
 
