@@ -23,10 +23,11 @@ def test_the_page_says_what_was_met_and_what_was_missed(found):
             row["ratio"] = 1.0 if row["what"] == "ours" else 9.0
         if row["part"] == "answers" and row["what"] in ("Recursion", "torch"):
             row["ratio"] = 0.01
-    assert page(better).count("missed") == 2 and page(better).count(": met)") == 8  # the heading, and the oracle
+    assert page(better).count("missed") == 2 and page(better).count(": met)") == 10  # the heading, and the oracle
     worse = json.loads(json.dumps(found))
     for row in worse["rows"]:
-        row["ratio"] = 1e-3 if row["part"] == "training" else 9.0
+        if "ratio" in row:
+            row["ratio"] = 1e-3 if row["part"] == "training" else 9.0
     assert ": met)" not in page(worse)
 
 

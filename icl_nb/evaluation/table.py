@@ -6,7 +6,7 @@ from html import escape
 from itertools import groupby
 
 # A cell that is read by its digits. A column of such cells, or of none, stands at the right; words stand at the left.
-NUMERIC = re.compile(r"(?:[-+±<>(]? *\.?\d.*|-|)")
+NUMERIC = re.compile(r"[-+±<>(]? *(?:\.?\d.*|inf|nan)|-|")
 GAP = "   "
 
 

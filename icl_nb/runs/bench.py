@@ -21,13 +21,14 @@ from torch.utils.benchmark.utils.timer import timer as default_timer
 from icl_nb.checks import check_count, check_device
 from icl_nb.descent import Descent
 from icl_nb.evaluation.baselines import baseline_predict
-from icl_nb.evaluation.oracle import bayes_predict
+from icl_nb.evaluation.oracle import bayes_posterior, bayes_predict
 from icl_nb.models.attention import AttentionTransformer, DenseTransformer, EquivariantTransformer
 from icl_nb.recursion import Recursion
 from icl_nb.tasks.batch import Batch
 from icl_nb.tasks.linear import LinearTask
 
 PARTS = ("machine", "training", "answers", "growth")
+SWEEPS = "oracle's sweeps to an independent draw"
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def bench(
         for name, together in (("128 tasks at once", 128), ("one task at a time", 1)):
             for row in paired(answers(size, together, device), rounds=rounds, device=device):
                 yield {"part": "answers", "size": name, **row, "ms": row["ms"] / together}
+        yield {"part": "answers", "what": SWEEPS, "sweeps": sweeps_to_a_draw(size.sample())}
     if "growth" in parts:
         for name, start, doublings in GROWTH:
             yield {"part": "growth", "what": name, "size": str(start), **growth(name, start, doublings, rounds, device)}
@@ -269,6 +271,32 @@ def answers(size: Size, together: int, device: str = "cpu") -> dict[str, Callabl
         "torch": lambda: torch.no_grad()(model)(here.x, here.context_y),
     }
     return calls | ({"oracle": lambda: bayes_predict(batch)} if together > 1 else {})
+
+
+def sweeps_to_a_draw(batch: Batch, sweeps: int = 400, chains: int = 2) -> float:
+    r"""Sweeps of the oracle that are worth one independent draw: how much better mixing could speed it up, at most.
+
+    .. math:: \frac{\sum \mathrm{SE}^2}{\sum p (1 - p) / (\text{chains} \cdot \text{sweeps})}
+
+    over all queries and classes; the error SE is the one that the chains' segments show.
+
+    Arguments:
+        batch: the tasks.
+        sweeps: that are kept, per chain.
+        chains: per task.
+
+    Raises:
+        ValueError: as `bayes_posterior`.
+
+    Source: textbook, the integrated autocorrelation time.
+
+    Example:
+        >>> 1 < sweeps_to_a_draw(Size(batch=16).sample()) < 10
+        True
+    """
+    posterior = bayes_posterior(batch, sweeps=sweeps, chains=chains)
+    alone = (posterior.probs * (1 - posterior.probs)).double().sum() / (chains * sweeps)
+    return (posterior.standard_error.double().square().sum() / alone).item()
 
 
 def growth(name: str, start: Size, doublings: int, rounds: int = 9, device: str = "cpu") -> dict[str, float]:

@@ -88,12 +88,12 @@ def test_what_it_formats():
     assert Table(("", "n", "share"), [("x", 3, 0.5)], ("", "d", ".0%")).rows == [["x", "3", "50%"]]
 
 
-@pytest.mark.parametrize("cell", ["1", "-0.5 (0.1)", "+3", "12 %", ".5", "> 1000", "(0.06)", "±0.1", "-", ""])
+@pytest.mark.parametrize("cell", ["1", "-0.5 (0.1)", "+3", "12 %", ".5", "> 1000", "(0.06)", "±0.1", "-", "", "inf", "-inf"])
 def test_digits_stand_at_the_right(cell):
     assert Table(("", "b"), [("x", cell)]).words == [True, False]
 
 
-@pytest.mark.parametrize("cell", ["one", "x1", "(1, 2), mixture", "None", "--"])
+@pytest.mark.parametrize("cell", ["one", "x1", "(1, 2), mixture", "None", "--", "infinite"])
 def test_words_stand_at_the_left(cell):
     words = not cell.startswith("(1")  # which begins as a number does
     assert Table(("", "b"), [("x", "0.1"), ("y", cell)]).words == [True, words]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from icl_nb.checks import TOLERANCE
+from icl_nb.evaluation import Posterior
 from icl_nb.models import attention as attention_module
 from icl_nb.models.attention import DenseTransformer
 from icl_nb.runs.bench import (
@@ -19,6 +20,7 @@ from icl_nb.runs.bench import (
     machine,
     paired,
     peak_bytes,
+    sweeps_to_a_draw,
     training_steps,
 )
 
@@ -82,6 +84,18 @@ def test_steps_step_and_answers_answer():
     assert list(found) == ["logistic regression", "Recursion", "torch", "oracle"]
     assert np.allclose(found["Recursion"](), found["torch"](), atol=1e-4)
     assert "oracle" not in answers(SMALL, 1)
+
+
+def test_a_draw_of_an_independent_sampler_is_worth_one(monkeypatch):
+    probs = torch.tensor([[[0.2, 0.5, 0.3]]], dtype=torch.float64)
+
+    def posterior(mixes):  # whose errors are those of so many sweeps a draw
+        error = (mixes * probs * (1 - probs) / 800).sqrt()
+        return lambda batch, sweeps, chains: Posterior(probs, error, torch.ones(1))
+
+    for mixes in (1.0, 4.0):
+        monkeypatch.setattr("icl_nb.runs.bench.bayes_posterior", posterior(mixes))
+        assert sweeps_to_a_draw(SMALL.sample()) == pytest.approx(mixes, rel=1e-12)
 
 
 def test_peak_memory_is_the_most_at_once_and_not_the_sum():
