@@ -88,7 +88,7 @@ def test_what_it_formats():
     assert Table(("", "n", "share"), [("x", 3, 0.5)], ("", "d", ".0%")).rows == [["x", "3", "50%"]]
 
 
-@pytest.mark.parametrize("cell", ["1", "-0.5 (0.1)", "+3", "12 %", ".5", "> 1000", "(0.06)", "±0.1", "-", "", "inf", "-inf"])
+@pytest.mark.parametrize("cell", ["1", "-0.5 (0.1)", "+3", "12 %", ".5", "> 1000", "(0.06)", "±0.1", "-", "", "-inf"])
 def test_digits_stand_at_the_right(cell):
     assert Table(("", "b"), [("x", cell)]).words == [True, False]
 

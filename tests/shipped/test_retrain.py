@@ -136,3 +136,18 @@ def test_a_parent_of_another_kind_is_refused(given, word):
 def test_a_rival_has_as_many_numbers():
     one, two = (sum(part.numel() for part in load(name).parameters()) for name in ("trusted-one", "trusted"))
     assert abs(one - two) <= 1 < one
+
+
+def test_without_slopes_half_of_the_numbers_are_left():
+    """And nothing else of the recipe is another: not the start, the tasks, the seeds or the steps."""
+    for step in ("-short", "-long", ""):
+        flat, full = RECIPES[f"trusted-flat{step}"], RECIPES[f"trusted{step}"]
+        assert flat.model == full.model | {"slopes": False}
+        assert flat.training == full.training and flat.task == full.task
+        assert (flat.start or "").replace("-flat", "") == full.start
+    flat, full = load("trusted-flat"), load("trusted")
+    assert full.m_slope.shape == full.m.shape == flat.m.shape
+    assert {name for name, _ in full.named_parameters()} - {name for name, _ in flat.named_parameters()} == {
+        "m_slope",
+        "v_slope",
+    }
