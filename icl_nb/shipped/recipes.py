@@ -286,14 +286,17 @@ IMITATION: dict[str, Any] = {"steps": 6, "rate": 8.0, "sharp": 10.0}
 _TWO_COPIES = {"heads": 2, "copies": 2}
 
 
+_SLOPES = {"slopes": True}  # scalars that depend on the length of the context
+
+
 def _trusted(start: str, shape: dict, steps: int, rate: float, seed: int, batch_size: int, **task) -> Recipe:
-    """Scalars that depend on the length of the context, for tasks as real tables are."""
-    model = {"depth": 12, "scalars": 4, "slopes": True, "seed": 0} | shape
+    """For tasks as real tables are."""
+    model = {"depth": 12, "scalars": 4, "seed": 0} | shape
     training = {"steps": steps, "learning_rate": rate, "batch_size": batch_size, "n_queries": 24, "seed": seed}
     return Recipe("equivariant", model, training, TableTask(curved=0.3, **task), start=start)
 
 
-def _trusted_family(name: str, start: str, seed: int, shape: dict = _TWO_COPIES) -> dict[str, Recipe]:
+def _trusted_family(name: str, start: str, seed: int, shape: dict = _TWO_COPIES | _SLOPES) -> dict[str, Recipe]:
     """A clean table goes on to short contexts, to long ones, and to sharper tasks."""
     short, long = f"{name}-short", f"{name}-long"
     few, more = {"n_features": (2, 24)}, {"n_features": (2, 30), "n_classes": (2, 10)}
@@ -310,8 +313,8 @@ def _trusted_family(name: str, start: str, seed: int, shape: dict = _TWO_COPIES)
 _TRUSTED = (
     _trusted_family("trusted", "copies2-deep-2", 0)
     | _trusted_family("trusted-again", "copies2-deep-1", 10)
-    | _trusted_family("trusted-one", "recursion", 0, {"heads": 8})
-    | _trusted_family("trusted-flat", "copies2-deep-2", 0, _TWO_COPIES | {"slopes": False})
+    | _trusted_family("trusted-one", "recursion", 0, {"heads": 8} | _SLOPES)
+    | _trusted_family("trusted-flat", "copies2-deep-2", 0, _TWO_COPIES)
 )
 
 
@@ -333,7 +336,7 @@ _LENGTHS = {
         start=start,
     )
     for name, start, seed in (("lengths", "copies2-deep-2", 0), ("lengths-again", "copies2-deep-1", 1))
-    for suffix, slopes in (("", {"slopes": True}), ("-flat", {}))
+    for suffix, slopes in (("", _SLOPES), ("-flat", {}))
 }
 
 
