@@ -212,11 +212,11 @@ def test_states_that_say_something_else(name, value):
         train(model, TASK, **SMALL, resume=path)
         content, tensors = get(path)
         where = content if name in content else content["descent"]
-        before, where[name] = where[name], value
+        where[name] = value
         with contextlib.suppress(ValueError):  # NaN is no JSON
             put(path, content, tensors)
             only_documented(lambda: train(model, TASK, **SMALL, resume=path))
-        assert all(part.isfinite().all() for part in model.parameters()) and before is not value
+        assert all(part.isfinite().all() for part in model.parameters())
 
 
 @fuzz

@@ -275,7 +275,8 @@ def _locate(name: str | Path) -> Path:
     except (OSError, ValueError):  # a name too long for the file system, or with a null byte
         found = False
     if not found:
-        what = f"no file {path}" if is_path else f"no checkpoint named {name!r}; there are {', '.join(available())}"
+        shown = path if str(path).isprintable() else repr(str(path))  # a line break in a name is none in the message
+        what = f"no file {shown}" if is_path else f"no checkpoint named {name!r}; there are {', '.join(available())}"
         raise FileNotFoundError(what)
     return path
 

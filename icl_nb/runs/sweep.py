@@ -134,7 +134,8 @@ def _build(configuration: dict) -> tuple[InContextTransformer, LinearTask]:
         check_count("steps", configuration["training"].get("steps", 1), 1)
         inspect.signature(train).bind(model, task, **configuration["training"])
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{configuration} is no configuration: {error}") from None
+        why = " ".join(str(error).splitlines())  # Python names an unknown argument as it is, line breaks and all
+        raise ValueError(f"{configuration} is no configuration: {why}") from None
     device = configuration.get("device", "cpu")
     check_device(device)
     return model.to(device), task

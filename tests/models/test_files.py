@@ -382,6 +382,12 @@ def test_no_such_checkpoint(name):
             read(name)
 
 
+def test_a_line_break_in_a_name_is_none_in_the_message():
+    with pytest.raises(FileNotFoundError) as caught:
+        load("a\nb.safetensors")
+    assert "\n" not in str(caught.value) and r"a\nb" in str(caught.value)
+
+
 def test_no_such_path(tmp_path):
     for path in (tmp_path, tmp_path / "missing.safetensors", tmp_path / "missing"):
         with pytest.raises(FileNotFoundError, match="no file "):

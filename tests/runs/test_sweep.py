@@ -197,3 +197,10 @@ def test_the_command_line_on_a_cluster(tmp_path, cluster):
     run = subprocess.run([*command, *engine], capture_output=True, text=True, check=True)
     assert run.stderr == "" and [row["seed"] for row in json.loads(run.stdout)] == [0, 1]
     assert len(list(Path(tmp_path).glob("*.json"))) == 2
+
+
+def test_a_line_break_in_a_name_is_none_in_the_message(tmp_path):
+    bad = {"kind": "equivariant", "model": {"depth": 1, "\n": None}, "task": {}, "training": {"steps": 1}, "n_tasks": 4}
+    with pytest.raises(ValueError, match="is no configuration") as caught:
+        sweep([bad], folder=tmp_path, progress=False)
+    assert "\n" not in str(caught.value)
