@@ -386,7 +386,7 @@ def memory_step(layer, x, u, n, rows=slice(None)):
 def quick_step(layer, x, u, n, rows=slice(None)):
     """x and u after `step`, or after `memory_step`, without the attention: all heads in one product.
 
-    Two to four times as fast where there is a memory, or a long context.
+    Measured 1.4 to 5 times as fast where there is a memory or a long context, and level elsewhere.
 
     Arguments:
         layer: as theirs.
