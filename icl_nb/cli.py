@@ -17,9 +17,9 @@ from tqdm import tqdm
 import icl_nb
 from icl_nb.checks import check_count, check_device
 from icl_nb.descent import join, leave, rank
-from icl_nb.evaluation.baselines import BASELINES, baseline_predict
-from icl_nb.evaluation.oracle import bayes_predict
-from icl_nb.evaluation.scores import LEAST_PROBABILITY, evaluate, predict, score
+from icl_nb.evaluation.baselines import BASELINES
+from icl_nb.evaluation.scores import evaluate, predict, score
+from icl_nb.evaluation.survey import yardstick
 from icl_nb.models.attention import DenseTransformer, EquivariantTransformer
 from icl_nb.models.files import SHIPPED, available, check_path, describe, load, save
 from icl_nb.models.ordinary import OrdinaryTransformer
@@ -106,10 +106,7 @@ def run_evaluate(options) -> list[dict]:
 
     predictors = {options.checkpoint: lambda: predict(model, batch)}
     if options.baselines:
-        probabilities = {"bayes": lambda: bayes_predict(batch)}
-        probabilities |= {name: lambda name=name: baseline_predict(batch, name) for name in BASELINES}
-        for name, call in probabilities.items():
-            predictors[name] = lambda call=call: call().clamp(min=LEAST_PROBABILITY).log()
+        predictors |= {name: lambda name=name: yardstick(batch, name) for name in ("bayes", *BASELINES)}
     rows = []
     for name, call in tqdm(predictors.items(), desc="evaluate", disable=True if options.json else None):
         started = time.perf_counter()

@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = exports(
             "SEGMENTS",
             "bayes_posterior",
             "bayes_predict",
+            "mirrored_normal",
             "sample_w",
             "split_r_hat",
             "truncated_normal",
@@ -47,7 +48,7 @@ __getattr__, __dir__, __all__ = exports(
             "reliability",
             "score",
         ],
-        "survey": ["Survey", "yardsticks"],
+        "survey": ["Survey", "yardstick", "yardsticks"],
         "table": ["Table"],
     },
 )

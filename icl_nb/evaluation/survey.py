@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from icl_nb.checks import check_count
-from icl_nb.evaluation.baselines import BASELINES, baseline_predict, best_logistic
+from icl_nb.evaluation.baselines import BASELINES, baseline_predict, best_logistic, logistic_predict
 from icl_nb.evaluation.oracle import bayes_predict
 from icl_nb.evaluation.scores import LEAST_PROBABILITY, hits, mean_and_error, model_hits
 from icl_nb.tasks.batch import Batch
@@ -39,8 +39,41 @@ def yardsticks(batch: Batch, names: tuple[str, ...] = BASELINES, **oracle: int) 
         >>> {name: score(logits[name], batch).accuracy > 0.7 for name in logits}
         {'bayes': True, 'logistic': True, 'centroid': True}
     """
-    probabilities = {"bayes": bayes_predict(batch, **oracle)} | {name: baseline_predict(batch, name) for name in names}
-    return {name: probs.clamp(min=LEAST_PROBABILITY).log() for name, probs in probabilities.items()}
+    return {"bayes": yardstick(batch, "bayes", **oracle)} | {name: yardstick(batch, name) for name in names}
+
+
+def yardstick(batch: Batch, name: str, **oracle: int) -> Tensor:
+    r"""Log-probabilities of one method of `yardsticks`.
+
+    .. math:: \log \max(p, 0.001)
+
+    Logistic regressions are fitted to all contexts at once, by `logistic_predict`.
+
+    Arguments:
+        batch: the tasks.
+        name: "bayes" or one of `BASELINES`.
+        oracle: options of `bayes_predict`, for "bayes".
+
+    Returns:
+        `(B, K)` or `(B, q, K)`.
+
+    Raises:
+        ValueError: no method of that name.
+
+    Source: own.
+
+    Example:
+        >>> from icl_nb import LinearTask
+        >>> yardstick(LinearTask().sample(5, n_queries=2), "prior").shape
+        torch.Size([5, 2, 3])
+    """
+    if name == "bayes":
+        probs = bayes_predict(batch, **oracle)
+    elif name == "logistic":
+        probs = logistic_predict(batch).to(batch.x).view(*batch.query_y.shape, batch.n_classes)
+    else:
+        probs = baseline_predict(batch, name)
+    return probs.clamp(min=LEAST_PROBABILITY).log()
 
 
 @dataclass(frozen=True, eq=False)

@@ -249,12 +249,11 @@ def _margins(name: str, model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _bayes_margins(contexts: list[tuple[np.ndarray, np.ndarray]], sweeps: int = 1500) -> np.ndarray:
     """Medians over posterior draws of the first class's score less the second's: of the sign of the oracle's answer."""
     n = len(contexts[0][1])
-    x = torch.as_tensor(np.stack([x for x, _ in contexts]))
-    y = torch.as_tensor(np.stack([y for _, y in contexts]))
-    draws = sample_w(x[:, :n].permute(2, 1, 0), y.T, 2, 0.0, sweeps // 4, torch.Generator().manual_seed(0))
-    w = torch.stack([(w[0] - w[1]).T.clone() for w in islice(draws, sweeps)])  # (sweeps, tasks, d)
+    x, y = (np.stack(parts) for parts in zip(*contexts, strict=True))
+    draws = sample_w(x[:, :n].transpose(2, 1, 0), y.T, 2, 0.0, sweeps // 4, np.random.default_rng(0))
+    w = np.stack([(w[0] - w[1]).T for w in islice(draws, sweeps)])  # (sweeps, tasks, d)
     scores = [x[b, n:] @ w[:, b].T for b in range(len(contexts))]
-    return np.stack([np.median(s.numpy(), -1) for s in scores]).reshape(len(contexts), ACROSS, len(EDGE))
+    return np.stack([np.median(s, -1) for s in scores]).reshape(len(contexts), ACROSS, len(EDGE))
 
 
 def _as_two(recursion: Recursion) -> Recursion:

@@ -4,6 +4,7 @@ A Monte-Carlo comparison has a budget (tasks, queries, sweeps) and a target: the
 errors say (`error_ratio` near 1), and where the target is absolute, below it.
 """
 
+import copy
 import itertools
 import warnings
 from dataclasses import replace
@@ -19,7 +20,14 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from icl_nb.evaluation import oracle
 from icl_nb.evaluation.baselines import BASELINES, baseline_predict
-from icl_nb.evaluation.oracle import bayes_posterior, bayes_predict, sample_w, split_r_hat, truncated_normal
+from icl_nb.evaluation.oracle import (
+    bayes_posterior,
+    bayes_predict,
+    mirrored_normal,
+    sample_w,
+    split_r_hat,
+    truncated_normal,
+)
 from icl_nb.tasks.batch import Batch
 from icl_nb.tasks.linear import LinearTask
 
@@ -40,7 +48,7 @@ def error_ratio(estimate, error, reference, reference_error=0.0):
     return float(((estimate - reference) ** 2).mean().sqrt() / (error**2 + reference_error**2).mean().sqrt())
 
 
-def copies(batch, n):
+def repeated(batch, n):
     """The same tasks n times over, as n more chains for each."""
     return replace(batch, x=batch.x.repeat(n, 1, 1), y=batch.y.repeat(n, 1), w=None)
 
@@ -92,7 +100,7 @@ def test_one_feature_leaves_nothing_to_chance_but_the_unseen():
 def test_a_single_labelled_point_has_a_closed_form():
     x = [1.0, -2.0, 0.5]
     batch = make([x], [1], [x, [-v for v in x], [2.0, 1.0, 0.0], [0.0] * 3], n_classes=4)
-    same, opposite, orthogonal, origin = bayes_predict(copies(batch, 100), sweeps=80, burn_in=20).mean(0)
+    same, opposite, orthogonal, origin = bayes_predict(repeated(batch, 100), sweeps=80, burn_in=20).mean(0)
     third, quarter = 1 / 3, 0.25
     assert torch.equal(same, torch.tensor([0.0, 1, 0, 0], dtype=torch.float64))
     assert opposite[1] == 0 and (opposite[[0, 2, 3]] - third).abs().max() < 0.02
@@ -123,7 +131,7 @@ def test_three_classes_agree_with_weighted_draws_from_the_prior(noise):
     batch = draw(n_tasks=15, n_queries=8, n_points=7, n_features=2, n_classes=3, noise=noise)
     reference, reference_error = prior_draws(batch)
     # Noise slows the chains: fewer sweeps, and R-hat warns of it.
-    probs = bayes_predict(copies(batch, 25), sweeps=600 if noise else 150).unflatten(0, (25, -1))
+    probs = bayes_predict(repeated(batch, 25), sweeps=600 if noise else 150).unflatten(0, (25, -1))
     mean, error = probs.mean(0), probs.std(0) / 25**0.5
     assert 0.7 < error_ratio(mean, error, reference, reference_error) < 1.35
     assert error.pow(2).mean().sqrt() < 0.012
@@ -143,41 +151,49 @@ def test_every_sample_meets_every_constraint(monkeypatch, seek_sweeps):
     """From both kinds of start, and at the points as given, not as scaled inside."""
     monkeypatch.setattr(oracle, "SEEK_SWEEPS", seek_sweeps)
     batch = draw(n_tasks=6, n_points=200, n_features=5, n_classes=4)
-    x, y = batch.context_x.permute(2, 1, 0), batch.context_y.T
-    samples = sample_w(x, y, 4, 0.0, 0, torch.Generator().manual_seed(0))
+    x, y = batch.context_x.permute(2, 1, 0).numpy(), batch.context_y.T.numpy()
+    samples = sample_w(x, y, 4, 0.0, 0, np.random.default_rng(0))
     for w in itertools.islice(samples, 50):
-        assert torch.equal(torch.einsum("kdr,dnr->knr", w, x).argmax(0), y)
-    noise = torch.randn(w.shape, dtype=w.dtype, generator=torch.Generator().manual_seed(1))
+        assert np.array_equal(np.einsum("kdr,dnr->knr", w, x).argmax(0), y)
+    noise = np.random.default_rng(1).standard_normal(w.shape)
     with pytest.raises(AssertionError):  # the check sees W that are not in the cone
-        assert torch.equal(torch.einsum("kdr,dnr->knr", w + 0.1 * noise, x).argmax(0), y)
+        assert np.array_equal(np.einsum("kdr,dnr->knr", w + 0.1 * noise, x).argmax(0), y)
+
+
+LOW = np.array([-np.inf, -1.0, 0.3, 5.0, -12.0, 20.0, -1e300, 2.0])
+HIGH = np.array([np.inf, 0.2, 1e300, 5.01, -9.0, np.inf, -30.0, 2.0 + 1e-9])
 
 
 def test_truncated_normal_in_the_body_and_in_the_tails():
-    uniform = torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
-    low = torch.tensor([-torch.inf, -1.0, 0.3, 5.0, -12.0, 20.0, -1e300, 2.0], dtype=torch.float64)
-    high = torch.tensor([torch.inf, 0.2, 1e300, 5.01, -9.0, torch.inf, -30.0, 2.0 + 1e-9], dtype=torch.float64)
-    values = truncated_normal(torch.stack([low, high])[:, None].expand(2, 101, 8), uniform)
-    assert ((values >= low) & (values <= high)).all()
-    share = uniform[1:-1, 0].numpy()
-    for column in range(6):
-        a, b = float(low[column]), float(high[column])
-        mirrored = a + b > 0  # then the draw falls as the uniform rises
-        exact = truncnorm.ppf(1 - share if mirrored else share, a, b)
-        assert np.abs(values[1:-1, column].numpy() - exact).max() < 1e-9
-    far = truncated_normal(torch.tensor([-torch.inf, -60.0], dtype=torch.float64), torch.tensor(0.5))
-    assert far == -60
+    uniform = np.linspace(0, 1, 101)[:, None]
+    values = truncated_normal(np.broadcast_to(np.stack([LOW, HIGH])[:, None], (2, 101, 8)), uniform)
+    assert ((values >= LOW) & (values <= HIGH)).all()
+    exact = truncnorm.ppf(uniform[1:-1], LOW[:6], HIGH[:6])
+    assert np.abs(values[1:-1, :6] - exact).max() < 1e-9
+    assert truncated_normal(np.array([-np.inf, -60.0]), np.array(0.5)) == -60
+
+
+def test_the_mirrored_value_has_the_mirrored_quantile():
+    bounds = np.broadcast_to(np.stack([LOW, HIGH])[:, None, :6], (2, 99, 6))
+    share = np.linspace(0.01, 0.99, 99)[:, None]
+    values = truncnorm.ppf(share, *bounds)
+    there = mirrored_normal(bounds, values)
+    assert np.abs(there - truncnorm.ppf(1 - share, *bounds)).max() < 1e-9
+    assert np.abs(mirrored_normal(bounds, there) - values).max() < 1e-9
+    ends = mirrored_normal(np.stack([LOW, HIGH]), np.clip(0.0, LOW, HIGH))  # where a bound is the value itself
+    assert ((ends >= LOW) & (ends <= HIGH)).all()
 
 
 def slow_sweep(w, x, y, uniform, chance, release):
-    """One sweep of one run, point by point: w and uniform (K, d), x (n, d), y (n,), chance (K, n)."""
+    """One sweep of one run, point by point: w and uniform (K, d), x (n, d), y (n,), chance (K, n); None mirrors."""
     w = w.copy()
     for k in range(len(w)):
         scores = x @ w.T
         held = []  # points that bind, with their thresholds
         for j in np.flatnonzero(y >= 0):
             rivals = [scores[j, c] for c in range(len(w)) if c != k]
-            right = scores[j, y[j]] >= scores[j].max()
-            if not release or (right and chance[k, j] >= release):
+            first = scores[j, y[j]] >= scores[j].max()
+            if not release or (first and chance[k, j] >= release):
                 held.append((j, max(rivals) + oracle.FLOOR if y[j] == k else scores[j, y[j]] - oracle.FLOOR))
         for f in range(x.shape[1]):
             lower, upper = -np.inf, np.inf
@@ -187,10 +203,10 @@ def slow_sweep(w, x, y, uniform, chance, release):
                     lower = max(lower, bound)
                 else:
                     upper = min(upper, bound)
-            if lower + upper > 0:
-                new = -norm.ppf(norm.cdf(-upper) + uniform[k, f] * (norm.cdf(-lower) - norm.cdf(-upper)))
-            else:
-                new = norm.ppf(norm.cdf(lower) + uniform[k, f] * (norm.cdf(upper) - norm.cdf(lower)))
+            right = lower + upper > 0
+            below, old, above = (norm.sf(v) if right else norm.cdf(v) for v in (lower, w[k, f], upper))
+            tail = below + above - old if uniform is None else below + uniform[k, f] * (above - below)
+            new = norm.isf(tail) if right else norm.ppf(tail)
             snapped = np.round(new * oracle.GRID) / oracle.GRID
             w[k, f] = snapped if lower < snapped < upper else new
     return w
@@ -200,26 +216,39 @@ def slow_sweep(w, x, y, uniform, chance, release):
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
 def test_the_sweep_is_the_formula_point_by_point(n_classes, noise):
     batch = draw(n_tasks=12, n_points=15, n_features=4, n_classes=n_classes, noise=noise, seed=n_classes)
-    x, y = batch.context_x.permute(2, 1, 0).clone(), batch.context_y.T.clone()
+    x, y = batch.context_x.permute(2, 1, 0).numpy(), batch.context_y.T.numpy().copy()
     y[:4] = -1
-    generator = torch.Generator().manual_seed(3)
-    w = batch.w.permute(1, 2, 0).clone()
+    random, start = np.random.default_rng(3), batch.w.permute(1, 2, 0).numpy()
+    w = start.copy()
     unit, own, _ = oracle._constraints(x, y, n_classes)
     scores = oracle._scores(w, unit)
-    for _ in range(3):
-        before, state = w.clone(), generator.get_state()
-        oracle._sweep(w, scores, unit, own, torch.empty(5, *y.shape, dtype=w.dtype), generator, release=noise)
-        twin = torch.Generator()
-        twin.set_state(state)
-        uniform = torch.rand(w.shape, dtype=w.dtype, generator=twin)
-        chance = torch.rand(n_classes, *y.shape, dtype=w.dtype, generator=twin)
+    for mirror in (False, True, True, False):
+        before, twin = w.copy(), copy.deepcopy(random)
+        oracle._sweep(w, scores, unit, own, random, release=noise, mirror=mirror)
+        uniform = None if mirror else twin.random(w.shape)
+        chance = twin.random((n_classes, *y.shape), dtype=np.float32)
         for run in range(w.shape[-1]):
-            points = (x / x.abs().amax(0))[:, :, run].T.numpy()
-            parts = (part[..., run].numpy() for part in (y, uniform, chance))
-            expected = slow_sweep(before[..., run].numpy(), points, *parts, noise)
-            assert np.abs(w[..., run].numpy() - expected).max() < 1e-9
-    assert torch.allclose(scores, torch.einsum("kdr,dnr->knr", w, unit), rtol=0, atol=1e-12)
-    assert (w - batch.w.permute(1, 2, 0)).abs().amax((0, 1)).min() > 1e-3  # every run has moved
+            points = (x / np.abs(x).max(0))[:, :, run].T
+            drawn = None if mirror else uniform[..., run]
+            expected = slow_sweep(before[..., run], points, y[:, run], drawn, chance[..., run], noise)
+            assert np.abs(w[..., run] - expected).max() < 1e-9
+    assert np.allclose(scores, np.einsum("kdr,dnr->knr", w, unit), rtol=0, atol=1e-12)
+    assert np.abs(w - start).max((0, 1)).min() > 1e-3  # every run has moved
+
+
+def test_mirrored_sweeps_forget_faster():
+    """At equal length the error is two thirds of that of draws alone, or less; both are as large as they say."""
+    batch = draw(n_tasks=40, n_queries=20)
+
+    def spread(refresh):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(oracle, "REFRESH", refresh)
+            runs = torch.stack([bayes_posterior(batch, sweeps=120, seed=seed).probs for seed in range(6)])
+        return runs.var(0).mean().sqrt(), runs.mean(0)
+
+    (mirrored, mean), (drawn, reference) = spread(oracle.REFRESH), spread(1)
+    assert mirrored < 0.75 * drawn
+    assert 0.7 < error_ratio(mean, mirrored / 6**0.5, reference, drawn / 6**0.5) < 1.3
 
 
 # What the oracle may and may not depend on
@@ -268,13 +297,13 @@ def test_unlabelled_points_and_lengths_of_points_do_not_matter():
     scale = 2.0 ** torch.randint(-60, 60, (5, 28, 1))
 
     def sample(x, y):
-        samples = sample_w(x.permute(2, 1, 0), y.T, 3, 0.0, 0, torch.Generator().manual_seed(0))
+        samples = sample_w(x.permute(2, 1, 0).numpy(), y.T.numpy(), 3, 0.0, 0, np.random.default_rng(0))
         return next(itertools.islice(samples, 20, None))
 
     expected = sample(batch.context_x, batch.context_y)
     for x, y in ((more, labels), (more * scale, labels)):
-        assert (sample(x, y) - expected).abs().max() < 1e-9
-    assert (sample(more[:, 1:], labels[:, 1:]) - expected).abs().max() > 1e-3
+        assert np.abs(sample(x, y) - expected).max() < 1e-9
+    assert np.abs(sample(more[:, 1:], labels[:, 1:]) - expected).max() > 1e-3
 
 
 def test_shapes_dtypes_and_rows():

@@ -129,15 +129,15 @@ def test_accuracy_and_cross_entropy_get_each_its_own_penalty():
 
 
 def test_chains_that_do_not_agree_are_no_oracle(monkeypatch):
-    row = benchmark_size(40, 8, 5, tasks=3, queries=5, sweeps=(6,))
+    row = benchmark_size(300, 8, 5, tasks=3, queries=5, sweeps=(6,))
     assert row["bayes"] is None and row["sweeps"] is None and row["r_hat"] > R_HAT_LIMIT
     assert row["logistic"]["accuracy"] > 0
-    longer = benchmark_size(40, 8, 5, tasks=3, queries=5, sweeps=(6, 120))
-    assert longer["sweeps"] == 120 and longer["r_hat"] <= R_HAT_LIMIT and longer["bayes"]["accuracy"] > 0
-    monkeypatch.setattr(sizes, "WORK", 3 * 40 * 8 * 5 * 119)  # too long: the second is not tried
-    assert benchmark_size(40, 8, 5, tasks=3, queries=5, sweeps=(6, 120)) == row
+    longer = benchmark_size(300, 8, 5, tasks=3, queries=5, sweeps=(6, 240))
+    assert longer["sweeps"] == 240 and longer["r_hat"] <= R_HAT_LIMIT and longer["bayes"]["accuracy"] > 0
+    monkeypatch.setattr(sizes, "WORK", 3 * 300 * 8 * 5 * 239)  # too long: the second is not tried
+    assert benchmark_size(300, 8, 5, tasks=3, queries=5, sweeps=(6, 240)) == row
     monkeypatch.setattr(sizes, "WORK", 0)  # nor the first
-    assert benchmark_size(40, 8, 5, tasks=3, queries=5) == row | {"r_hat": None}
+    assert benchmark_size(300, 8, 5, tasks=3, queries=5) == row | {"r_hat": None}
 
 
 def test_what_is_measured_is_stored_at_once(monkeypatch, tmp_path):
