@@ -9,16 +9,21 @@ import pytest
 import torch
 
 from icl_nb.checks import TOLERANCE
+from icl_nb.cli import main
 from icl_nb.descent import Descent
 from icl_nb.models.files import load_history
 
 
 def start(processes, out, *options):
-    """The command, alone or under `torchrun`."""
+    """The command, in this process or in several under `torchrun`; what these say."""
     size = "--n-points 8 --n-features 3 --n-classes 2 --depth 2 --train-queries 4 --n-tasks 10 --json"
     training = f"--steps 100 --batch-size 7 --out {out}"
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes else []
-    command = [sys.executable, *launch, "-m", "icl_nb", "train", *size.split(), *training.split(), *options]
+    arguments = ["train", *size.split(), *training.split(), *options]
+    if processes == 1:
+        assert main(arguments) == 0
+        return ""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *launch, "-m", "icl_nb", *arguments]
     run = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return run.stdout
@@ -29,7 +34,7 @@ def start(processes, out, *options):
 def test_two_processes_give_the_losses_of_one(options, tmp_path):
     """To 1e-5 over 100 steps, although seven tasks do not go into two equal parts; and one of them speaks."""
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-    start(0, one, *options)
+    start(1, one, *options)
     said = start(2, two, *options)
     assert said.count('"accuracy"') == 1
     alone, shared = load_history(one), load_history(two)

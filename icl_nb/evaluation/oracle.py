@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.special import erfc, ndtri
 from torch import Tensor
@@ -18,7 +17,7 @@ from torch import Tensor
 from icl_nb.checks import check_count, check_seed
 from icl_nb.tasks.batch import UNLABELLED, Batch
 
-Array = NDArray[np.float64]
+Array = np.ndarray
 
 SEGMENTS = 6  # stretches a chain is cut into; the spread of their means gives its error
 
@@ -93,9 +92,7 @@ def bayes_predict(batch: Batch, *, sweeps: int = 180, burn_in: int = 60, chains:
     return posterior.probs
 
 
-def bayes_posterior(
-    batch: Batch, *, sweeps: int = 180, burn_in: int = 60, chains: int = 2, seed: int = 0
-) -> Posterior:
+def bayes_posterior(batch: Batch, *, sweeps: int = 180, burn_in: int = 60, chains: int = 2, seed: int = 0) -> Posterior:
     r"""The optimal predictor of a task: Gibbs sampling of the version-space cone.
 
     .. math:: p(y_* = c) = P(\arg\max_k \langle w_k, x_* \rangle = c \mid \arg\max_k \langle w_k, x_j \rangle = y_j
@@ -214,9 +211,9 @@ def sample_w(
         w_{kf} - \Big( \frac{1}{\max_j r_j}, \frac{1}{\min_j r_j} \Big), \quad r_j = x_{jf} / g_j
 
     where g_j is the score of class k at point j less the score at which the point would change sides. A bound whose
-    extremum has the wrong sign is absent. Every fourth sweep draws from this law; in the others a coordinate goes to the
-    mirrored quantile of its law, see `mirrored_normal`, which leaves the posterior as it is and forgets two to three
-    times as fast.
+    extremum has the wrong sign is absent. Every fourth sweep draws from this law; in the others a coordinate goes to
+    the mirrored quantile of its law, see `mirrored_normal`, which leaves the posterior as it is and forgets two to
+    three times as fast.
 
     Label noise: with probability 1 - K eta/(K-1) a label is the right one, or else it is any of the K. Which it was is
     sampled too: a point whose label is right under W is released for the moment with probability
@@ -318,7 +315,7 @@ def _sweep(
             np.minimum.reduce(ratio, 0, out=bounds[1], initial=-1e-300)
             np.divide(-1.0, bounds, out=bounds)
             bounds += old
-            new = mirrored_normal(bounds, old) if mirror else truncated_normal(bounds, uniform[k, f])
+            new = mirrored_normal(bounds, old) if uniform is None else truncated_normal(bounds, uniform[k, f])
             snapped = np.rint(new * GRID) / GRID
             np.copyto(new, snapped, where=(snapped > bounds[0]) & (snapped < bounds[1]))
             np.multiply(values, new - old, out=part)
@@ -367,8 +364,8 @@ def mirrored_normal(bounds: Array, old: Array) -> Array:
 
     .. math:: \Phi^{-1} \big( \Phi(a) + \Phi(b) - \Phi(w) \big)
 
-    A step of a chain that leaves the truncated normal as it is, and is its own inverse: where coordinates hold each other
-    back, small random steps become long ones that go on in their direction.
+    A step of a chain that leaves the truncated normal as it is, and is its own inverse: where coordinates hold each
+    other back, small random steps become long ones that go on in their direction.
 
     Arguments:
         bounds: lower and upper, `(2, *)`.
@@ -424,7 +421,7 @@ def _enter_cone(w: Array, x: Array, own: Array, binding: Array, random: np.rando
             _sweep(part, scores, points, labels, random, floor=worst)
     for run in left:
         keep = binding[:, run]
-        found = _solve_cone(x[:, keep, run].T, own[:, keep, run].T == 1, random)
+        found = _solve_cone(x[:, keep, run].T, own[:, keep, run].T > 0, random)
         if found is None:
             raise InseparableError(int(run))
         w[:, :, run] = found

@@ -156,12 +156,15 @@ def shortest(model: AttentionTransformer) -> EquivariantTransformer:
         other = moved(gauge)
         return sum(part[..., others].double().square().sum().item() for part in (other.m, other.v))
 
-    options = {"xatol": 1e-7, "fatol": 1e-10, "maxiter": 1000}
     # A stretch by at most e^5, so that the search cannot run off where s hardly matters.
-    bounds = [(-100, 100), (-5, 5)]
-    starts = [(0.0, 0.0), (0.0, 2.0), (0.0, -2.0)]
-    found = [minimize(size, start, method="Nelder-Mead", bounds=bounds, options=options) for start in starts]
-    return moved(min(found, key=lambda result: result.fun).x)
+    start, bounds = size((0.0, 0.0)), [(-100, 100), (-5, 5)]
+
+    def search(gauge, method, **options):
+        return minimize(lambda gauge: size(gauge) / start, gauge, method=method, bounds=bounds, options=options)
+
+    found = (search((0.0, log_stretch), "Nelder-Mead", maxiter=15) for log_stretch in (0.0, 2.0, -2.0))
+    best = min(found, key=lambda result: result.fun)
+    return moved(search(best.x, "L-BFGS-B", ftol=1e-15, gtol=1e-9).x)
 
 
 def function_rank(model: InContextTransformer, batch: Batch, *, cut: float = 1e-9) -> tuple[int, int]:

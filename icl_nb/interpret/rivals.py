@@ -453,7 +453,8 @@ def walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, *
 
 
 def _fit(rival: Rival, state: State, block: str, goal: np.ndarray, half: int, last) -> tuple[np.ndarray, float]:
-    """Theta by descent, from each start and from the layer before; and the scale, by least squares."""
+    """Theta by a short simplex search from each start and from the layer before, of which the best goes on by descent;
+    and the scale, by least squares."""
     fields = {name: getattr(state, name)[:half] for name in ("x", "u", "x0", "y")}
     train, goal = replace(state, **fields, memory=tuple(part[:half] for part in state.memory)), goal[:half]
     if getattr(rival.step(train, rival.starts[0]), block) is None:
@@ -464,14 +465,15 @@ def _fit(rival: Rival, state: State, block: str, goal: np.ndarray, half: int, la
         overlap, length = (move * goal).sum(), max((move**2).sum(), 1e-300)
         return overlap / length, -(overlap**2) / length
 
-    total = max((goal**2).sum(), 1e-300)
+    # Bounded, so that no exponential overflows.
+    total, bounds = max((goal**2).sum(), 1e-300), [(-9, 9)] * len(rival.starts[0])
 
-    def search(start):  # bounded, so that no exponential overflows
-        bounds, options = [(-9, 9)] * len(start), {"ftol": 1e-9, "gtol": 1e-7}
-        return minimize(lambda theta: regress(theta)[1] / total, start, method="L-BFGS-B", bounds=bounds, options=options)
+    def search(start, method, **options):
+        return minimize(lambda theta: regress(theta)[1] / total, start, method=method, bounds=bounds, options=options)
 
     starts = rival.starts if last is None else (*rival.starts, last)
-    theta = min(map(search, starts), key=lambda found: found.fun).x
+    best = min((search(start, "Nelder-Mead", maxiter=15) for start in starts), key=lambda found: found.fun)
+    theta = search(best.x, "L-BFGS-B", ftol=1e-9, gtol=1e-7).x
     return theta, regress(theta)[0]
 
 

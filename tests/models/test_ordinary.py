@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icl_nb.checks import TOLERANCE
@@ -136,6 +136,7 @@ def test_symmetric_part_is_the_group_average(seed):
 
 
 @given(seed=seeds)
+@settings(max_examples=25)
 def test_projected_is_exactly_equivariant(seed):
     model, batch = build(seed), draw(seed=seed)
     projected = model.projected()
