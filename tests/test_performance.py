@@ -23,12 +23,14 @@ def test_the_page_says_what_was_met_and_what_was_missed(found):
             row["ratio"] = 1.0 if row["what"] == "ours" else 9.0
         if row["part"] == "answers" and row["what"] in ("Recursion", "torch"):
             row["ratio"] = 0.01
-    assert page(better).count("missed") == 2 and page(better).count(": met)") == 10  # the heading, and the oracle
+        if row["what"] == "oracle":
+            row["ratio"] = 0.1
+    assert page(better).count("missed") == 1 and page(better).count("met)") == 11  # the heading alone says "missed"
     worse = json.loads(json.dumps(found))
     for row in worse["rows"]:
         if "ratio" in row:
             row["ratio"] = 1e-3 if row["part"] == "training" else 9.0
-    assert ": met)" not in page(worse)
+    assert "met)" not in page(worse)
 
 
 def test_the_page_says_whether_the_machine_was_idle(found):

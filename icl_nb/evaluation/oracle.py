@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import linprog
-from scipy.special import erfc, ndtri
+from scipy.special import erfc, erfcinv
 from torch import Tensor
 
 from icl_nb.checks import check_count, check_seed
@@ -341,8 +341,8 @@ def truncated_normal(bounds: Array, uniform: Array) -> Array:
 
     .. math:: \Phi^{-1} \big( \Phi(a) + u \, (\Phi(b) - \Phi(a)) \big)
 
-    An interval on the right is mirrored: only in its lower tail does Phi keep its digits. Beyond 38 standard
-    deviations, where Phi underflows, the draw is the end nearest to 0.
+    An interval on the left is turned to the right: only in that tail does erfc keep its digits. Where even these end,
+    beyond 37 standard deviations, the draw is the end nearest to 0.
 
     Arguments:
         bounds: lower and upper, `(2, *)`.
@@ -355,7 +355,7 @@ def truncated_normal(bounds: Array, uniform: Array) -> Array:
         array([0.6745])
     """
     side = _side(bounds)
-    near, far = erfc(bounds * side)
+    near, far = erfc(bounds / side)
     return _at_tail(near + uniform * (far - near), side, bounds)
 
 
@@ -379,20 +379,19 @@ def mirrored_normal(bounds: Array, old: Array) -> Array:
         array([0.1])
     """
     side = _side(bounds)
-    near, far = erfc(bounds * side)
-    return _at_tail(near + far - erfc(old * side), side, bounds)
+    near, far = erfc(bounds / side)
+    return _at_tail(near + far - erfc(old / side), side, bounds)
 
 
 def _side(bounds: Array) -> Array:
-    """1/sqrt 2 with the sign that turns the interval into the right tail, where erfc(side * w) keeps its digits."""
-    return np.where(bounds[0] > -bounds[1], 0.5**0.5, -(0.5**0.5))
+    """sqrt 2 with the sign that turns the interval to the right, where erfc(w / side) keeps its digits."""
+    return np.where(bounds[0] > -bounds[1], 2**0.5, -(2**0.5))
 
 
 def _at_tail(tail: Array, side: Array, bounds: Array) -> Array:
-    """The w between bounds at which erfc(side * w) is `tail`."""
-    draw = ndtri(np.maximum(0.5 * tail, 0.0))  # rounding may take a tail below 0
-    draw = np.maximum(draw, -38.0) * -np.sign(side)
-    return np.minimum(np.maximum(draw, bounds[0]), bounds[1])
+    """The w between bounds at which erfc(w / side) is `tail`, which rounding may have taken below 0."""
+    w = erfcinv(np.maximum(tail, 1e-300)) * side
+    return np.minimum(np.maximum(w, bounds[0]), bounds[1])
 
 
 def _enter_cone(w: Array, x: Array, own: Array, binding: Array, random: np.random.Generator) -> None:
