@@ -120,8 +120,8 @@ def _targets(rows: dict) -> list[str]:
     gain = BEFORE * LONGER / ratio
     lines.append(
         f"- The oracle takes {ms:.1f} ms a task, {ratio:.2f} logistic regressions, and was to become five times as "
-        f"fast at equal error. While it drew in every sweep, with torch, it took {BEFORE * LONGER:.2f} of them for the same "
-        f"error: {gain:.1f} times ({_met(gain >= 5)}). {oracle[SWEEPS]['sweeps']:.1f} of its sweeps are worth an "
+        f"fast at equal error. While it drew in every sweep, with torch, it took {BEFORE * LONGER:.2f} of them for the "
+        f"same error: {gain:.1f} times ({_met(gain >= 5)}). {oracle[SWEEPS]['sweeps']:.1f} of its sweeps are worth an "
         "independent draw, where 3.4 were before."
     )
     return lines
