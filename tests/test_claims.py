@@ -137,7 +137,7 @@ SPOILERS = {
     "01-data has no cell cell-999": lambda row: row["cells"].append("01-data#cell-999"),
     "evidence: 0.907 is not what": lambda row: row.update(evidence="accuracy 0.907 (0.001)"),
     "claim: 99.99 is not what it names; it stands in no cell of": lambda row: row.update(claim="Right in 99.99 %."),
-    "control: 33.8 is not what it names; it stands in cell-09 of": lambda row: row.update(control="33.8% without"),
+    "control: 32.2 is not what it names; it stands in cell-09 of": lambda row: row.update(control="32.2% without"),
 }
 
 

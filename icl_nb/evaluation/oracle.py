@@ -244,7 +244,7 @@ def sample_w(
     x, own, binding = _constraints(x, y, n_classes)
     w = random.standard_normal((n_classes, len(x), x.shape[-1]))
     if noise == 0:
-        _enter_cone(w, x, own, binding, random)
+        _enter_cone(w, x, own, binding, *random.spawn(1))
     scores = _scores(w, x)
     release = noise / ((n_classes - 1) * (1 - noise))
     for sweep in itertools.count():
@@ -276,13 +276,15 @@ def _sweep(
     release: float = 0.0,
     floor: Array | float = FLOOR,
     mirror: bool = False,
+    runs: tuple[tuple[int, ...], Array] | None = None,
 ) -> None:
     """Move each coordinate of w once, in place, and with it the scores; `floor` is the least lead of a label.
 
-    `own` is 1 where the label is class k, else 0. Products choose by it exactly, and several times as fast as `where`,
-    whose branch the processor mispredicts.
+    Where w holds some runs alone, `runs` is the shape of all and which these are: each has the random numbers that it
+    would have beside the others. `own` is 1 where the label is class k, else 0. Products choose by it exactly, and
+    several times as fast as `where`, whose branch the processor mispredicts.
     """
-    uniform = None if mirror else random.random(w.shape)
+    uniform = None if mirror else random.random(w.shape) if runs is None else random.random(runs[0])[..., runs[1]]
     bounds = np.empty((2, w.shape[-1]))
     rival, threshold, side, gap, part = np.empty((5, *x.shape[1:]))
     ratio = rival  # which is no longer needed then
@@ -398,18 +400,20 @@ def _enter_cone(w: Array, x: Array, own: Array, binding: Array, random: np.rando
     """Move w, in place, to where every label leads.
 
     Sweeps that may not deepen the worst violation come first, then linear programs for the runs that are left. Starting
-    from draws of the prior keeps the chains of a task apart, as R-hat needs.
+    from draws of the prior keeps the chains of a task apart, as R-hat needs. Rounding can decide when a run is there,
+    for its worst point lies on its bound: so no run's random numbers depend on what became of another.
 
     Raises:
         InseparableError: with the number of a run whose constraints no W meets.
     """
+    boxes = random.uniform(0.2, 1, w.shape)
     left = np.arange(w.shape[-1])  # runs outside their cone, of which alone copies are worked on
     part, points, labels, binds = w.copy(), x, own, binding
     for sweep in range(SEEK_SWEEPS + 1):
         scores = _scores(part, points)
         lead = (scores * labels).sum(0) - (scores - 1e300 * labels).max(0)
         worst = np.where(binds, lead, np.inf).min(0)
-        out = worst < FLOOR
+        out = worst < FLOOR / 2  # a point that was held at FLOOR lies there but for rounding
         w[..., left] = part
         left, part, scores, points, labels, binds, worst = (
             array[..., out] for array in (left, part, scores, points, labels, binds, worst)
@@ -417,25 +421,25 @@ def _enter_cone(w: Array, x: Array, own: Array, binding: Array, random: np.rando
         if not len(left):
             return
         if sweep < SEEK_SWEEPS:
-            _sweep(part, scores, points, labels, random, floor=worst)
+            _sweep(part, scores, points, labels, random, floor=worst, runs=(w.shape, left))
     for run in left:
         keep = binding[:, run]
-        found = _solve_cone(x[:, keep, run].T, own[:, keep, run].T > 0, random)
+        found = _solve_cone(x[:, keep, run].T, own[:, keep, run].T > 0, boxes[..., run].ravel())
         if found is None:
             raise InseparableError(int(run))
         w[:, :, run] = found
 
 
-def _solve_cone(x: np.ndarray, own: np.ndarray, random: np.random.Generator) -> np.ndarray | None:
+def _solve_cone(x: Array, own: Array, box: Array) -> Array | None:
     """W (K, d) of the length a normal draw has, in the cone of points x (n, d) and label indicators (n, K), or None.
 
-    Maximises the least lead of the labels inside a random box, a different point of the cone for each run.
+    Maximises the least lead of the labels inside a box (K d,), a different point of the cone for each.
     """
     point, rival = np.nonzero(~own)
     leads = (own[point].astype(float) - np.eye(own.shape[1])[rival])[:, :, None] * x[point][:, None]  # (n (K-1), K, d)
     constraints = np.column_stack([-leads.reshape(len(point), -1), np.ones(len(point))])
     objective = np.append(np.zeros(constraints.shape[1] - 1), -1)
-    bounds = [(-b, b) for b in random.uniform(0.2, 1, len(objective) - 1)] + [(0, None)]
+    bounds = [*((-b, b) for b in box), (0, None)]
     options = {"primal_feasibility_tolerance": 1e-10}
     solution = linprog(objective, constraints, np.zeros(len(point)), bounds=bounds, method="highs", options=options)
     w = solution.x[:-1].reshape(leads.shape[1:])

@@ -453,8 +453,7 @@ def walk(rival: Rival, x: np.ndarray, u: np.ndarray, y: np.ndarray, half: int, *
 
 
 def _fit(rival: Rival, state: State, block: str, goal: np.ndarray, half: int, last) -> tuple[np.ndarray, float]:
-    """Theta by a short simplex search from each start and from the layer before, of which the best goes on by descent;
-    and the scale, by least squares."""
+    """Theta by a simplex search, from each start and from the layer before; and the scale, by least squares."""
     fields = {name: getattr(state, name)[:half] for name in ("x", "u", "x0", "y")}
     train, goal = replace(state, **fields, memory=tuple(part[:half] for part in state.memory)), goal[:half]
     if getattr(rival.step(train, rival.starts[0]), block) is None:
@@ -465,15 +464,13 @@ def _fit(rival: Rival, state: State, block: str, goal: np.ndarray, half: int, la
         overlap, length = (move * goal).sum(), max((move**2).sum(), 1e-300)
         return overlap / length, -(overlap**2) / length
 
-    # Bounded, so that no exponential overflows.
-    total, bounds = max((goal**2).sum(), 1e-300), [(-9, 9)] * len(rival.starts[0])
-
-    def search(start, method, **options):
-        return minimize(lambda theta: regress(theta)[1] / total, start, method=method, bounds=bounds, options=options)
+    def search(start):  # bounded, so that no exponential overflows
+        options = {"maxiter": 150, "xatol": 1e-4, "fatol": 1e-7 * (goal**2).sum()}
+        bounds = [(-9, 9)] * len(start)
+        return minimize(lambda theta: regress(theta)[1], start, method="Nelder-Mead", bounds=bounds, options=options)
 
     starts = rival.starts if last is None else (*rival.starts, last)
-    best = min((search(start, "Nelder-Mead", maxiter=15) for start in starts), key=lambda found: found.fun)
-    theta = search(best.x, "L-BFGS-B", ftol=1e-9, gtol=1e-7).x
+    theta = min(map(search, starts), key=lambda found: found.fun).x
     return theta, regress(theta)[0]
 
 

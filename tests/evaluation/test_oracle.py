@@ -254,6 +254,22 @@ def test_mirrored_sweeps_forget_faster():
 # What the oracle may and may not depend on
 
 
+@pytest.mark.parametrize("seek_sweeps", [60, 1])
+def test_a_chain_knows_nothing_of_the_others(monkeypatch, seek_sweeps):
+    """Else rounding, which can decide when a run has entered its cone, would reach the chains of all tasks."""
+    monkeypatch.setattr(oracle, "SEEK_SWEEPS", seek_sweeps)
+    batch, other = draw(n_tasks=40, n_points=40), draw(n_tasks=1, n_points=40, seed=1)
+
+    def sample(*tasks):
+        x, y = (torch.cat([getattr(task, part) for task in tasks]) for part in ("context_x", "context_y"))
+        samples = sample_w(x.permute(2, 1, 0).numpy(), y.T.numpy(), 3, 0.0, 4, np.random.default_rng(0))
+        return next(itertools.islice(samples, 20, None))
+
+    one, two = sample(batch), sample(other, batch[1:])
+    assert np.array_equal(one[..., 1:], two[..., 1:])
+    assert not np.array_equal(one[..., 0], two[..., 0])
+
+
 def test_neither_w_nor_the_answers_are_read():
     batch = draw(n_tasks=5, n_queries=3)
     blind = replace(batch, w=None, y=torch.cat([batch.context_y, torch.zeros_like(batch.query_y)], 1))
