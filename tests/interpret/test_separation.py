@@ -1080,3 +1080,68 @@ def test_a_class_without_points_has_the_mean_of_all():
     means, shares = sep.class_means(x, y, 3)
     assert means.tolist() == [[[2, 5], [2, 5], [2, 5]], [[10, 0], [5, 0], [0, 0]]]
     assert shares.tolist() == [[1, 0, 0], [0.5, 0, 0.5]]
+
+
+# What mutants showed to be untested
+
+
+def in_single(*arrays):
+    return tuple(np.asarray(array, np.float32) for array in arrays)
+
+
+def test_single_precision_is_worked_on_in_double():
+    rng = np.random.default_rng(0)
+    x, u = in_single(rng.normal(size=(2, 12, 3)), rng.normal(size=(2, 12, 2)))
+    y = np.tile([0, 1, 1], 4)
+    means, shares, beta, attention = in_single(x[0, :2], [0.3, 0.7], 1.3, softmax(rng.normal(size=(12, 12)), -1))
+    context = Mixture(means.astype(float), np.array([[0.4, -0.6], [0.1, 0.2]]), np.array([0.3, 0.7]), np.eye(3))
+    layer = dict(zip(("alpha", "beta", "gamma", "delta"), in_single([0.3], [1.1], [0.7], [0.2]), strict=True))
+    m, v = in_single(rng.normal(size=(1, 5, 5)), rng.normal(size=(1, 5, 5)))
+    z = np.concatenate([x[0], u[0]], -1)
+    for call in (
+        lambda kind: sep.between_scatter(kind(means), kind(shares)),
+        lambda kind: sep.own_class_attention(kind(attention), y, 2)[1],
+        lambda kind: sep.label_only_attention(kind(beta), kind(shares))[1],
+        lambda kind: sep.attention_posterior(kind(x), kind(u), context, 0.4, 1.2),
+        lambda kind: sep.mixture_layer(kind(x), kind(u), context, {name: kind(part) for name, part in layer.items()})[
+            0
+        ],
+        lambda kind: sep.separation(kind(x), y, 2),
+        lambda kind: sep.token_layer(kind(z), y, kind(m), kind(v), 2),
+    ):
+        found = call(lambda array: array)
+        assert found.dtype == float and np.array_equal(found, call(lambda array: array.astype(float)))
+
+
+def test_attention_is_summed_over_what_is_looked_at():
+    """By loops, for attention that is not symmetric, with a class of all points and one without."""
+    attention = softmax(3 * np.random.default_rng(1).normal(size=(7, 7)), -1)
+    y = np.array([0, 1, 1, 0, 2, 0, 1])
+    pi, rho = sep.own_class_attention(attention, y, 4)
+    for c in range(3):
+        own = [sum(attention[i, j] for j in range(7) if y[j] == c) for i in range(7) if y[i] == c]
+        share = (y == c).mean()
+        assert pi[c] == pytest.approx(np.mean(own)) and rho[c] == pytest.approx((pi[c] - share) / (1 - share))
+    assert pi[3] == rho[3] == 0
+    pi, rho = sep.own_class_attention(attention, np.zeros(7, int), 2)
+    assert pi[0] == pytest.approx(1) and rho[0] == rho[1] == 0
+    with pytest.raises(ValueError, match="does not sum to 1"):
+        sep.own_class_attention(attention * (1 + 3e-4), y, 4)
+    sep.own_class_attention(attention * (1 + 3e-5), y, 4)  # what single precision leaves
+
+
+def test_a_class_of_all_points_has_no_excess():
+    pi, rho = sep.label_only_attention(2.0, [1.0, 0.0])
+    assert pi[0] == 1 and rho[0] == 0 and pi[1] == rho[1] == 0
+
+
+def test_many_contexts_are_each_by_itself():
+    """Label blocks that are not symmetric, so that a transposed one shows."""
+    rng = np.random.default_rng(2)
+    x, u = rng.normal(size=(3, 5, 2)), rng.normal(size=(3, 5, 4))
+    many = Mixture(rng.normal(size=(3, 4, 2)), rng.normal(size=(3, 4, 4)), rng.dirichlet(np.ones(4), 3), np.eye(2))
+    found = sep.attention_posterior(x, u, many, 0.5, 0.8)
+    for b in range(3):
+        one = Mixture(many.means[b], many.labels[b], many.shares[b], many.covariance)
+        scores = np.log(one.shares) + 0.5 * x[b] @ one.means.T + 0.8 * u[b] @ one.labels.T
+        assert_allclose(found[b], softmax(scores, -1))
