@@ -108,7 +108,7 @@ tables: env ## Repeat the benchmarks of chapters 5 (equal depth), 7 (the law, de
 	$(BIN)/python -m icl_nb.shipped.exponents
 
 .PHONY: variations
-variations: env ## Repeat the short runs of chapters 13 and 14 (about ten minutes)
+variations: env ## Repeat the short runs of chapters 13 and 14 (about a quarter of an hour)
 	$(BIN)/python -m icl_nb.shipped.variations selection ablations "public code"
 
 .PHONY: bench

@@ -1,7 +1,7 @@
 """Many short runs of Part II: which lags are selected, what each part is worth, and what a variant changes.
 
 `python -m icl_nb.shipped.variations` makes the runs that are not stored yet; `python -m icl_nb.shipped.variations
-selection` those of one table, stored or not. All tables take about ten minutes on one core.
+selection` those of one table, stored or not. All tables take about a quarter of an hour on one core.
 """
 
 import json
