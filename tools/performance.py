@@ -70,8 +70,8 @@ def page(found: dict) -> str:
     product, exponential = rows["machine"]
     text.append(
         f"\n## The machine\n\nA product of two 512 x 512 matrices in float32 runs at {product['gflops']:.0f} GFLOP/s, "
-        f"and an exponential takes {exponential['ns']:.2f} ns. What a training step needs of both in turn, "
-        'is the least that it can take; "achieved" is that share of what it took.\n'
+        f"and an exponential takes {exponential['ns']:.2f} ns. The time that a training step needs for both, "
+        'one after the other, is the least that it can take; "achieved" is that share of what it took.\n'
     )
     text.append("\n## A training step\n\nForward, backward and Adam on one batch: tasks x points + queries.\n")
     for size in dict.fromkeys(row["size"] for row in rows["training"]):
@@ -96,7 +96,8 @@ def page(found: dict) -> str:
         )
     text.append(
         "\nFrom 96 context points on a model answers without ever holding the attention of all "
-        "points, and the recursion always works in blocks, so that memory grows as n there and time as n².\n"
+        "points, and the recursion always works in blocks, so that memory can grow no faster than n there "
+        "and time than n²; at these sizes fixed costs still hide part of it.\n"
     )
     text.append(TARGETS.format(targets="\n".join(_targets(rows))))
     return "".join(text)

@@ -194,8 +194,9 @@ def overwrite(
         levels: numbers of layers done, 1 to L - 1, after each of which the points are overwritten.
         content: "label" leaves the label alone, r = 0; "neighbour" takes r from points of the same task, "stranger"
             from points of the whole batch, each point giving it to one other.
-        turned: a control of equal size. The change is made not as it is, but turned by a rotation (or reflection) of
-            the space of the classes, for each point another one and for all its copies the same.
+        turned: a control of equal size. After each layer it makes the change that the run without it makes there,
+            turned by a rotation (or reflection) of the space of the classes, for each point another one and for all
+            its copies the same.
         seed: who gives to whom, and the rotations.
 
     Returns:
@@ -225,22 +226,32 @@ def overwrite(
         raise ValueError("a point is unlabelled; there is no label that it could be left with")
     clean, n = recursion.trajectory(batch.x.cpu(), y), y.shape[1]
     first = min(levels, default=depth)
-    x, u = clean.x[first], clean.u[first]
+    # A control follows the straight run. Were its changes taken from its own points they would add up: what a turned
+    # change leaves there is never taken away.
+    runs = [(clean.x[first], clean.u[first])] * (2 if turned else 1)
     for level, layer in enumerate(recursion.at_length(n).table[first:], first):
         if level in levels:
-            u = u.copy()
-            usual, now, given = (_with_copies(part[:, :n], recursion) for part in (clean.u[level], u, clean.u[0]))
+            straight = runs[0][1]
+            usual, now, given = (
+                _with_copies(part[:, :n], recursion) for part in (clean.u[level], straight, clean.u[0])
+            )
             label = np.einsum("bjak,bjk->a", usual, given[:, :, 0])[:, None] * given[:, :, :1] / (given**2).sum()
-            change = _exchanged(now - label, y, content, rng) - (now - label)
+            changes = [_exchanged(now - label, y, content, rng) - (now - label)]
             if turned:
-                change = change @ _rotations(change.shape[:2], change.shape[-1], rng)
-            u[:, :n] = (now + change).reshape(u[:, :n].shape)
-        x, u = quick_step(layer, x, u, n)
+                changes.append(changes[0] @ _rotations(now.shape[:2], now.shape[-1], rng))
+            runs = [(x, _moved(u, change)) for (x, u), change in zip(runs, changes, strict=True)]
+        runs = [quick_step(layer, x, u, n) for x, u in runs]
+    _, u = runs[-1]
     return recursion.read_out(u[:, n:])
 
 
 def _with_copies(u: np.ndarray, recursion: Recursion) -> np.ndarray:  # (B, n, m, K), of a recursion of either kind
     return u if recursion.has_memory else u[:, :, None]
+
+
+def _moved(u: np.ndarray, change: np.ndarray) -> np.ndarray:  # by (B, n, m, K), the context points alone
+    n = change.shape[1]
+    return np.concatenate([u[:, :n] + change.reshape(u[:, :n].shape), u[:, n:]], 1)
 
 
 def _exchanged(rest: np.ndarray, y: np.ndarray, content: str, rng: np.random.Generator) -> np.ndarray:

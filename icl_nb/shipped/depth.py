@@ -64,7 +64,7 @@ MODELS = (
 UNSEEN = {"one head": 1, "two heads": 2}  # heads whose scores cannot see labels, trained as "four" was, with beta = 0
 
 
-UNSEEN_SEEDS = range(1)
+UNSEEN_SEEDS = range(3)
 
 
 OPENED = ("four-4", "recursion", "deep", "memory", "imitation", "ordinary-0")  # read out after every layer too

@@ -246,9 +246,9 @@ _FRONTIER = (
     {f"copies{m}-{seed}": _memory(m, 6, 2, 4000, seed) for m in (1, 2, 3) for seed in range(3)}
     | {f"copies{m}-deep-{seed}": _memory(m, 12, 2, 5000, seed) for m in (1, 2, 3) for seed in range(3)}
     | {"deep": _memory(1, 24, 2, 8000, rate=7e-3), "memory": _memory(3, 12, 3, 8000)}
-    # As many numbers as two copies have at the same depth, spent on heads.
+    # As many numbers as two or three copies have at the same depth, spent on heads.
     | {f"heads8-{seed}": _memory(1, 6, 8, 4000, seed) for seed in range(3)}
-    | {f"heads8-deep-{seed}": _memory(1, 12, 8, 5000, seed) for seed in range(3)}
+    | {f"heads{h}-deep-{seed}": _memory(1, 12, h, 5000, seed) for h in (8, 18) for seed in range(3)}
 )
 
 

@@ -157,6 +157,17 @@ def test_overwriting_tells_what_is_used_from_what_is_not(content, turned):
         assert (np.abs(change).max() > 1e-3) == changes
 
 
+def test_a_control_changes_nothing_where_there_is_nothing_left_to_change():
+    """After the first layer no label moves until the last reads them: what is overwritten once is so for good."""
+    recursion, batch = (
+        Recursion({"alpha": 0.5, "beta": 0.0, "gamma": 0.0, "delta": [[1.0], [0.0], [0.0], [1.0]]}),
+        draw(),
+    )
+    once, thrice = (overwrite(recursion, batch, levels, turned=True) for levels in ([1], [1, 2, 3]))
+    assert np.abs(once - thrice).max() <= 1e-12
+    assert np.abs(once - overwrite(recursion, batch, [1])).max() > 1e-3
+
+
 @given(seed=st.integers(0, 10**6), content=st.sampled_from(["label", "neighbour", "stranger"]), turned=st.booleans())
 def test_overwriting_does_not_depend_on_the_basis(seed, content, turned):
     recursion, batch = build(seed=seed), draw(5, seed=seed)
