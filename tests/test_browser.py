@@ -273,7 +273,6 @@ PLANTED = {
     "formula not set": "<span class='math'>\\(x\\)</span>",
     "formula with an error": "<i class='math'><mjx-container><svg><g data-mml-node='merror'/></svg></i>",
     "picture not loaded": "<img alt='a picture' src='data:image/png;base64,AAAA'>",
-    "two tab stops": "<article><a href='#'><span tabindex='0'>x</span></a></article>",
     "code cut": f"<pre style='overflow:auto' tabindex='0'>{'x' * 300}</pre>",
     "table cut": f"<div style='overflow:auto' tabindex='0'><table><tr><td>{'x' * 300}</td></tr></table></div>",
     "formula cut": "<div class='math' style='overflow:hidden'>"

@@ -9,7 +9,6 @@
     for (const picture of document.images) {
       if (!picture.complete || !picture.naturalWidth) found.push(`picture not loaded: ${picture.getAttribute("src").slice(0, 80)}`);
     }
-    for (const e of document.querySelectorAll("article a[href] [tabindex='0']")) found.push(`two tab stops: ${at(e)}`);
     return found;
   },
 

@@ -102,7 +102,7 @@ def settle(page, *, unfold: bool = True) -> None:
 
 
 def content_faults(page) -> list[str]:
-    """Formulas that are not set or hold an error, pictures that are not there, links with two tab stops."""
+    """Formulas that are not set or hold an error, and pictures that are not there."""
     return page.evaluate(f"({_QUESTIONS}).content()")
 
 

@@ -1,11 +1,8 @@
 // What scrolls can be reached by keyboard. The theme sees to code that is wide when the page opens; this, to tables, and
-// to what is unfolded or turned narrow later. A letter that is a link is one stop on the way, not two.
+// to what is unfolded or turned narrow later.
 addEventListener("load", () => {
   const watch = new ResizeObserver(seen => {
     for (const { target } of seen) if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
   });
   for (const e of document.querySelectorAll("article :is(pre, table)")) watch.observe(e);
-  window.MathJax?.startup?.promise.then(() => {
-    for (const e of document.querySelectorAll("a.symbol mjx-container")) e.tabIndex = -1;
-  });
 });
